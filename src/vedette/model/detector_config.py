@@ -1,0 +1,46 @@
+"""The architecture of a detector, read from its checkpoint. Torch-free, so that serving can show it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from vedette.errors import BundleError
+from vedette.verdict import ATTACK_CLASSES, BENIGN
+
+CLASSES = (BENIGN, *ATTACK_CLASSES)
+"""Output order of the shipped detector: index 0 is benign."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorConfig:
+    """Sizes of an `AnomalyDetector`. `max_tokens` is the window length T, context tokens included."""
+
+    vocab_size: int
+    max_tokens: int = 128
+    d_model: int = 96
+    n_layers: int = 2
+    n_heads: int = 4
+    d_ff: int = 384
+    classes: tuple[str, ...] = CLASSES
+
+    def __post_init__(self) -> None:
+        sizes = (self.vocab_size, self.max_tokens, self.d_model, self.n_layers, self.n_heads, self.d_ff)
+        if any(type(size) is not int or not 0 < size <= 1_000_000 for size in sizes):
+            raise BundleError("detector sizes must be positive integers")
+        if self.d_model % self.n_heads:
+            raise BundleError(f"d_model {self.d_model} is not divisible by n_heads {self.n_heads}")
+        if not self.classes or self.classes[0] != BENIGN or len(set(self.classes)) != len(self.classes):
+            raise BundleError(f"classes must be unique and begin with {BENIGN!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON types only."""
+        return {**asdict(self), "classes": list(self.classes)}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> DetectorConfig:
+        """Build from `to_dict()`'s object. Raises `BundleError` on missing or unknown keys."""
+        try:
+            return cls(**{**data, "classes": tuple(data["classes"])})
+        except (TypeError, KeyError) as error:
+            raise BundleError(f"detector configuration is not readable: {error}") from error
