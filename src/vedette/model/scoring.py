@@ -1,7 +1,9 @@
 """From logits to a calibrated score (numpy only).
 
-The raw margin of a window is ``logsumexp(attack logits) - benign logit``, the log-odds of "attack". Calibration maps
-margins to 0..1 so that 0.5 is the default operating point and a threshold can be read as a false-positive budget:
+The raw margin of a window is the log-odds of "attack": ``logsumexp(attack logits) - logsumexp(benign, probe)``. A
+probe (a scanner's path) is knowledge about paths, which real sites share, so it stands on the benign side: alone it
+never makes an anomaly. Calibration maps margins to 0..1 so that 0.5 is the default operating point and a threshold can
+be read as a false-positive budget:
 
     score = sigmoid((margin - centre) / scale)
 
@@ -74,13 +76,9 @@ class Calibration:
             raise BundleError(f"calibration is not readable: {error}") from error
 
 
-def margins(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Logits (N, C), benign first -> log-odds of attack (N,)."""
-    attack = logits[:, 1:]
-    peak = attack.max(axis=1)
-    result: NDArray[np.float32] = (
-        peak + np.log(np.exp(attack - peak[:, None]).sum(axis=1)) - logits[:, 0]
-    ).astype(np.float32)
+def _logsumexp(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    peak = logits.max(axis=1)
+    result: NDArray[np.float32] = peak + np.log(np.exp(logits - peak[:, None]).sum(axis=1))
     return result
 
 
@@ -92,7 +90,16 @@ class AnomalyScorer:
             raise BundleError(f"classes must begin with {BENIGN!r}")
         self.classes = classes
         self.calibration = calibration
+        quiet = (BENIGN, "probe")
+        self._attack = np.array([i for i, name in enumerate(classes) if name not in quiet])
+        self._quiet = np.array([i for i, name in enumerate(classes) if name in quiet])
+
+    def margins(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits (N, C) -> log-odds of attack (N,)."""
+        result: NDArray[np.float32] = _logsumexp(logits[:, self._attack]) - _logsumexp(logits[:, self._quiet])
+        return result
 
     def score(self, logits: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
         """Logits (N, C) -> scores (N,) in 0..1 and indexes into `classes` of the strongest attack class (N,)."""
-        return self.calibration.score(margins(logits)), logits[:, 1:].argmax(axis=1) + 1
+        strongest = self._attack[logits[:, self._attack].argmax(axis=1)]
+        return self.calibration.score(self.margins(logits)), strongest
