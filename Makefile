@@ -1,0 +1,71 @@
+# The same few verbs here and in CI. Every environment is made on first use and kept until pyproject.toml changes.
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+HOST ?= 127.0.0.1
+PORT ?= 8000
+DATA ?= ../shared/data
+ARGS ?=
+
+DEV := .venv
+SERVE := .venv-serve
+PIP_FLAGS := --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test test-system system-deps lint format bench train docs constraints clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+# A stamp names what was installed, so that a second run starts at once.
+$(DEV)/.stamp: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Vedette needs Python 3.11 or newer." >&2; exit 1; }
+	@test -x $(DEV)/bin/python || { echo "Creating $(DEV) ..."; $(PYTHON) -m venv $(DEV); }
+	@echo "Installing Vedette with its test and training tools into $(DEV) (once; torch takes a while) ..."
+	@$(DEV)/bin/python -m pip install $(PIP_FLAGS) --editable '.[dev]'
+	@touch $@
+
+$(SERVE)/.stamp: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Vedette needs Python 3.11 or newer." >&2; exit 1; }
+	@test -x $(SERVE)/bin/python || { echo "Creating $(SERVE) ..."; $(PYTHON) -m venv $(SERVE); }
+	@echo "Installing Vedette into $(SERVE) (once) ..."
+	@$(SERVE)/bin/python -m pip install $(PIP_FLAGS) --editable .
+	@touch $@
+
+serve: $(SERVE)/.stamp ## Run the service with the shipped model on 127.0.0.1 (PORT=8000, HOST=, ARGS=)
+	@exec $(SERVE)/bin/vedette serve --host $(HOST) --port $(PORT) $(ARGS)
+
+test: $(DEV)/.stamp ## Pass the tests that need only what pip installs (ARGS="-k name")
+	$(DEV)/bin/python -m pytest --ignore=tests/system $(ARGS)
+
+test-system: $(DEV)/.stamp ## Pass the tests against real servers (see system-deps)
+	@if ls tests/system/test_*.py >/dev/null 2>&1; then $(DEV)/bin/python -m pytest tests/system $(ARGS); \
+	else echo "No system tests yet: nothing in this version talks to another server."; fi
+
+system-deps: ## Install the Debian packages that test-system needs (root)
+	@./scripts/system_deps.sh
+
+lint: $(DEV)/.stamp ## Check style, format and types
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/mypy
+
+format: $(DEV)/.stamp ## Sort imports and format
+	$(DEV)/bin/ruff check --fix .
+	$(DEV)/bin/ruff format .
+
+bench: $(DEV)/.stamp ## Measure: CPU per request, latency, throughput (ARGS=)
+	$(DEV)/bin/vedette bench $(ARGS)
+
+train: $(DEV)/.stamp ## Train a bundle into runs/ from the data under DATA= (ARGS=)
+	$(DEV)/bin/vedette train $(DATA) $(ARGS)
+
+docs: $(DEV)/.stamp ## Write the generated pages (settings, command line) anew
+	$(DEV)/bin/python scripts/generate_docs.py
+
+constraints: $(DEV)/.stamp ## Pin what the test environment holds now
+	$(DEV)/bin/python scripts/pin_constraints.py > constraints.txt.new && mv constraints.txt.new constraints.txt
+
+clean: ## Remove caches and build results (the environments stay)
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests scripts examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that `make test-system` needs; does nothing where none is missing.
+set -euo pipefail
+
+packages=() # grows with the integrations: nginx, haproxy, redis-server, ...
+
+missing=()
+for package in "${packages[@]}"; do
+    dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
+done
+if ((${#missing[@]} == 0)); then
+    echo "system-deps: nothing to install."
+    exit 0
+fi
+echo "system-deps: installing ${missing[*]}"
+apt-get update -qq
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
