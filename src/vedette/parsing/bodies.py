@@ -1,0 +1,155 @@
+"""The body: inflated, decoded by its charset, and taken apart by what it is rather than by what it says it is.
+
+The declared type is tried first; where it does not fit, the shape of the text decides (browsers send JSON as
+text/plain), and what fits nothing is read as one text. Nothing is skipped because a parser refused it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+
+from vedette.http_request import HTTPRequest
+from vedette.parsing import decoders
+from vedette.parsing.field import FieldCollector
+from vedette.parsing.forms import read_pairs
+from vedette.parsing.inflate import inflate
+from vedette.parsing.multipart import boundary_of, guess_boundary, read_multipart
+from vedette.parsing.values import JSONObject, parse_json, read_json, read_value
+from vedette.parsing.xml_body import read_xml
+
+_CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:\-]{1,40})", re.IGNORECASE)
+_FORM = re.compile(r"[\w.\-%+\[\]$@~*]{1,200}=")
+_GRAPHQL = re.compile(r"\s*(?:(?:query|mutation|subscription|fragment)\b[^{]{0,2000}\{|\{\s*[_A-Za-z])")
+# Text that a person or a program could read: what `strings` finds, with UTF-8 letters.
+_STRINGS = re.compile(r"[\x20-\x7e\t\u00a0-\ud7ff\uf900-\ufffc]{6,}")
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+# Codecs that turn bytes into text and nothing else; Python's list also holds compressors and "unicode_escape".
+_CHARSETS = re.compile(
+    r"(?:utf-?(?:7|8|16|32)(?:-?[lb]e)?|us-ascii|iso-?8859-?\d{1,2}|latin-?1|windows-?12\d\d|cp\d{3,4}|ibm-?\d{2,4}|koi8-[ru]"
+    r"|shift_?jis|euc-(?:jp|kr)|iso-2022-(?:jp|kr)|gb(?:k|2312|18030)|big5(?:-hkscs)?|tis-620|macroman)\Z",
+    re.IGNORECASE,
+)
+_MIN_INFLATED = 64 * 1024
+_MAX_CODINGS = 4
+
+
+def read_body(out: FieldCollector, request: HTTPRequest) -> None:
+    """Add the fields of the request's body."""
+    body = request.body
+    content_type = request.header("content-type") or ""
+    coding = request.header("content-encoding")
+    if coding and coding.strip().lower() != "identity":
+        body = _inflated(out, body, coding.lower())
+    if len(body) > out.limits.max_body_bytes:
+        out.refuse("body", "", "max_body_bytes")
+        body = body[: out.limits.max_body_bytes]
+    read_content(out, "body", "body", body, content_type)
+
+
+def _inflated(out: FieldCollector, body: bytes, codings: str) -> bytes:
+    names = [name.strip() for name in codings.split(",")][::-1]
+    if len(names) > _MAX_CODINGS:
+        out.refuse("body", "", "content_encoding")
+        return body
+    limits = out.limits
+    for name in names:
+        limit = min(limits.max_body_bytes, max(_MIN_INFLATED, limits.max_inflate_ratio * len(body)))
+        result = inflate(body, name, limit)
+        if result.cut:
+            out.refuse("body", "", "max_inflate_ratio" if limit < limits.max_body_bytes else "max_body_bytes")
+        if result.failed and result.data is body:
+            return body  # not what it says it is: read the bytes as they stand
+        body = result.data
+    return body
+
+
+def read_content(out: FieldCollector, location: str, name: str, body: bytes, content_type: str) -> None:
+    """Add the fields of `body`. `location` is "body" for the request's own body, "multipart" for a part of it.
+
+    Fields found inside get the location of their format (form, json, xml, graphql, multipart), or `location` for text.
+    """
+    if not body:
+        return
+    kind = content_type.partition(";")[0].strip().lower()
+    top = location == "body"
+    if top and (kind.startswith("multipart/") or body[:2] == b"--"):
+        boundary = boundary_of(content_type) if kind.startswith("multipart/") else None
+        boundary = boundary or guess_boundary(body)
+        if boundary and read_multipart(out, body, boundary, read_content):
+            return
+    text, decoded_by = _text(body, content_type)
+    if top and kind == "application/x-www-form-urlencoded" and not _looks_like_json(text):
+        read_pairs(out, "form", text)
+    elif kind == "application/graphql":
+        read_value(out, "graphql", "query", text, decoded_by)
+    elif _looks_like_json(text):
+        _read_json_text(out, location, name, text, decoded_by)
+    elif kind.endswith(("/xml", "+xml")) or text.lstrip("\ufeff \t\r\n").startswith(("<?xml", "<!DOCTYPE", "<soap")):
+        read_xml(out, text, decoded_by)
+    elif top and _FORM.match(text) and "strings" not in decoded_by:
+        read_pairs(out, "form", text)
+    else:
+        read_value(out, location, name, text, decoded_by)
+
+
+def _looks_like_json(text: str) -> bool:
+    start = text.lstrip("\ufeff \t\r\n")[:1]
+    return start in ("{", "[", '"') and start != ""
+
+
+def _read_json_text(
+    out: FieldCollector, location: str, name: str, text: str, decoded_by: tuple[str, ...]
+) -> None:
+    inside = "json" if location == "body" else location
+    prefix = "" if location == "body" else name
+    try:
+        document = parse_json(text.lstrip("\ufeff"))
+    except (ValueError, RecursionError):
+        _read_json_lines(out, location, name, text, decoded_by)
+        return
+    for part in document if type(document) is list else [document]:
+        if isinstance(part, JSONObject):
+            for index, (key, value) in enumerate(part):
+                if key == "query" and isinstance(value, str) and _GRAPHQL.match(value):
+                    read_value(out, "graphql", "query", value, decoded_by)
+                    part[index] = (key, None)
+    read_json(out, inside, prefix, document, decoded_by)
+
+
+def _read_json_lines(out: FieldCollector, location: str, name: str, text: str, decoded_by: tuple[str, ...]) -> None:
+    """JSON Lines, else the whole as one text. The first line that is no JSON ends the reading of lines."""
+    lines = text.split("\n", out.limits.max_fields)
+    documents = []
+    if len(lines) > 1:
+        for line in lines:
+            if line.strip():
+                try:
+                    documents.append(parse_json(line))
+                except (ValueError, RecursionError):
+                    documents.clear()
+                    break
+    if not documents:
+        read_value(out, location, name, text, decoded_by)
+    for document in documents:
+        read_json(out, "json" if location == "body" else location, "", document, decoded_by)
+
+
+def _text(body: bytes, content_type: str) -> tuple[str, tuple[str, ...]]:
+    """Bytes -> text and how: by byte-order mark, by the declared charset, as UTF-8, or the readable runs of a binary."""
+    for mark, codec in _BOMS:
+        if body.startswith(mark):
+            return body[len(mark) :].decode(codec, "replace"), () if codec == "utf-8" else (codec,)
+    match = _CHARSET.search(content_type)
+    if match and match[1].lower() not in ("utf-8", "utf8") and _CHARSETS.match(match[1]):
+        try:
+            return body.decode(match[1], "replace"), (match[1].lower(),)
+        except (LookupError, UnicodeError):
+            pass
+    sample = body[:4096]
+    if sample.count(b"\x00") * 5 > len(sample) * 2:  # unmarked UTF-16 of ASCII is half NUL
+        return body.decode("utf-16-le" if sample[1:2] == b"\x00" else "utf-16-be", "replace"), ("utf-16",)
+    if len(_CONTROL.findall(sample)) * 50 > len(sample):
+        return "\n".join(_STRINGS.findall(body.decode("utf-8", "replace"))), ("strings",)
+    return decoders.utf8(body), ()

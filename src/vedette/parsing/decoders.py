@@ -1,0 +1,166 @@
+"""Decoders: each undoes one encoding of a text value, in one linear pass.
+
+A decoder takes a string and returns the decoded string; it returns its argument unchanged where there is nothing to
+decode, so that "did it change?" is an identity-cheap comparison. None raises on any input. The tables of cases stand in
+tests/parsing/cases/decoders.json.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import codecs
+import html
+import re
+import unicodedata
+
+_PERCENT_RUN = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
+_PERCENT_U = re.compile(r"%[uU]([0-9A-Fa-f]{4})")
+# Escapes of JavaScript, JSON, C and shells ($'..'): \uXXXX, \u{X..}, \UXXXXXXXX, \xHH, \NNN (octal, two or three digits).
+_BACKSLASH = re.compile(
+    r"\\(?:u([0-9A-Fa-f]{4})|u\{0{0,8}([0-9A-Fa-f]{1,6})\}|U([0-9A-Fa-f]{8})|x([0-9A-Fa-f]{2})|([0-3]?[0-7]{2}))"
+)
+# Numeric references need no semicolon (HTML Living Standard 13.2.5.80); zero padding is unbounded there, 32 here.
+_ENTITY = re.compile(r"&(?:#0{0,32}([0-9]{1,7});?|#[xX]0{0,32}([0-9A-Fa-f]{1,6});?|([A-Za-z][A-Za-z0-9]{1,31});)")
+_UTF7_RUN = re.compile(r"\+(A[A-Za-z0-9+/]{2,64})-?")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_\-]{12,}={0,2}\Z")
+_WS = re.compile(r"\s+")
+
+
+def _overlong_or_latin1(error: UnicodeError) -> tuple[str, int]:
+    """Codec error handler: an overlong UTF-8 form gives the character it hides, any other stray byte its Latin-1 one.
+
+    RFC 3629 section 3 forbids overlong forms because decoders that accept them are a way around filters.
+    """
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    data, at = error.object, error.start
+    lead = data[at]
+    length = 2 if lead in (0xC0, 0xC1) else 3 if lead == 0xE0 else 4 if lead == 0xF0 else 0
+    tail = data[at + 1 : at + length] if length else b""
+    # Lenient decoders mask the tail with 0x3f whatever its top bits are (%c0%2f), so this one does too.
+    if length == 2 and len(tail) == 1:
+        code = (lead & 0x1F) << 6 | (tail[0] & 0x3F)
+        if tail[0] & 0xC0 == 0x80 or tail[0] in b"\x2e\x2f\x5c":
+            return (chr(code if tail[0] & 0xC0 == 0x80 else tail[0]), at + 2)
+    if length > 2 and len(tail) == length - 1 and all(byte & 0xC0 == 0x80 for byte in tail):
+        code = lead & (0x0F if length == 3 else 0x07)
+        for byte in tail:
+            code = code << 6 | (byte & 0x3F)
+        return (chr(code), at + length)
+    return (chr(lead), at + 1)
+
+
+codecs.register_error("vedette", _overlong_or_latin1)
+
+
+def utf8(data: bytes) -> str:
+    """Decode bytes as UTF-8; overlong forms give what they hide, other invalid bytes their Latin-1 character."""
+    return data.decode("utf-8", "vedette")
+
+
+def percent(text: str) -> str:
+    """Undo one layer of percent-encoding (RFC 3986 section 2.1) and of the non-standard ``%uXXXX``.
+
+    Invalid escapes stay as they are.
+    """
+    if "%" not in text:
+        return text
+    if "%u" in text or "%U" in text:
+        text = _PERCENT_U.sub(lambda match: _character(int(match[1], 16)), text)
+    return _PERCENT_RUN.sub(lambda match: utf8(bytes.fromhex(match[0].replace("%", ""))), text)
+
+
+def plus(text: str) -> str:
+    """Undo the plus sign for a space of application/x-www-form-urlencoded."""
+    return text.replace("+", " ")
+
+
+def entities(text: str) -> str:
+    """Undo HTML character references: named, decimal and hexadecimal, numeric ones with or without semicolon."""
+    if "&" not in text:
+        return text
+    return _ENTITY.sub(_entity, text)
+
+
+def _entity(match: re.Match[str]) -> str:
+    decimal, hexadecimal, named = match.groups()
+    if named:
+        return html.entities.html5.get(named + ";", match[0])
+    return _character(int(decimal) if decimal else int(hexadecimal, 16))
+
+
+def escapes(text: str) -> str:
+    r"""Undo backslash escapes that stand for a character: ``\uXXXX``, ``\u{..}``, ``\xHH`` and octal."""
+    if "\\" not in text:
+        return text
+    return _BACKSLASH.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    u4, braced, u8, x2, octal = match.groups()
+    return _character(int(octal, 8) if octal else int(u4 or braced or u8 or x2, 16))
+
+
+def _character(code: int) -> str:
+    """The character of a code point; surrogates and points beyond Unicode give U+FFFD."""
+    return "\ufffd" if code > 0x10FFFF or 0xD800 <= code <= 0xDFFF else chr(code)
+
+
+def utf7(text: str) -> str:
+    """Undo UTF-7 runs such as ``+ADw-`` (RFC 2152) where they hide ASCII; other text stays."""
+    if "+A" not in text:
+        return text
+    return _UTF7_RUN.sub(_utf7_run, text)
+
+
+def _utf7_run(match: re.Match[str]) -> str:
+    # Modified base64 of UTF-16BE; a run that decodes to anything but ASCII is a coincidence.
+    try:
+        plain = base64.b64decode(match[1] + "=" * (-len(match[1]) % 4)).decode("utf-16-be")
+    except (ValueError, binascii.Error):
+        return match[0]
+    return plain if plain.isascii() and plain.isprintable() else match[0]
+
+
+def compatibility(text: str) -> str:
+    """Fold Unicode compatibility forms (NFKC, UAX #15) where that yields ASCII, e.g. full-width ``＜`` to ``<``."""
+    if text.isascii():
+        return text
+    folded = unicodedata.normalize("NFKC", text)
+    if folded == text or sum(map(str.isascii, folded)) <= sum(map(str.isascii, text)):
+        return text
+    return folded
+
+
+def base64_text(text: str) -> str | None:
+    """Decode `text` if it is base64 (standard or URL-safe, padded or not) of readable text, else None.
+
+    Readable: valid UTF-8 of at least 4 characters, of which at least nine in ten print.
+    """
+    data = base64_bytes(text)
+    if data is None:
+        return None
+    try:
+        plain = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    if len(plain) < 4:
+        return None
+    printing = sum(map(str.isprintable, plain)) + sum(plain.count(c) for c in "\n\r\t\x00")
+    return plain if printing * 10 >= len(plain) * 9 else None
+
+
+def base64_bytes(text: str) -> bytes | None:
+    """Decode `text` if its shape is base64 of at least 9 bytes, else None. Line breaks inside are skipped."""
+    if len(text) > 76 and _WS.search(text):
+        text = _WS.sub("", text)
+    if not _BASE64.match(text):
+        return None
+    bare = text.rstrip("=").replace("-", "+").replace("_", "/")
+    if len(bare) % 4 == 1:
+        return None
+    try:
+        return base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
+    except (ValueError, binascii.Error):
+        return None

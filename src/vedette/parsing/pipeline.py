@@ -1,0 +1,44 @@
+"""A request in, its fields out: the one way in which training, evaluation, scanning and serving read a request.
+
+    target  -> path, query arguments          headers -> header values, cookies
+    body    -> inflate -> charset -> form | JSON | multipart | XML | GraphQL | text -> fields
+    value   -> decode (bounded passes) -> nested JSON, base64, tokens -> fields
+
+Cost: linear in the bytes of the request; passes, depth, fields and inflation are bounded by `InspectionSettings`, and what
+lies beyond a bound is listed in `not_inspected`. No content raises.
+"""
+
+from __future__ import annotations
+
+from vedette.config import InspectionSettings
+from vedette.http_request import HTTPRequest
+from vedette.parsing.bodies import read_body
+from vedette.parsing.field import Field, FieldCollector, ParsedRequest
+from vedette.parsing.forms import read_cookies, read_pairs
+from vedette.parsing.values import read_name, read_value
+
+__all__ = ["Field", "ParsedRequest", "ParsingPipeline"]
+
+
+class ParsingPipeline:
+    """Takes requests apart. Holds no state between requests and is safe to use from many threads."""
+
+    def __init__(self, limits: InspectionSettings | None = None) -> None:
+        self.limits = limits or InspectionSettings()
+
+    def parse(self, request: HTTPRequest) -> ParsedRequest:
+        """Return the fields of `request`, decoded, and the parts that a bound left unread."""
+        out = FieldCollector(self.limits)
+        path, _, query = request.target.partition("?")  # a fragment, which browsers never send, stays in what it follows
+        read_value(out, "path", "path", path)
+        if query:
+            read_pairs(out, "query", query)
+        for name, value in request.headers:
+            if name.lower() == "cookie":
+                read_cookies(out, value)
+            else:
+                read_name(out, "header", name)
+                read_value(out, "header", name, value)
+        if request.body:
+            read_body(out, request)
+        return ParsedRequest(out.fields, out.not_inspected)

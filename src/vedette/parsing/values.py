@@ -1,0 +1,169 @@
+"""One value, unwrapped: decoded until it stops changing, then opened if it holds JSON, base64 or a token.
+
+Every pass is linear and their number is bounded, so a value of n characters costs O(n). What a pass did is kept in
+`decoded_by` for the explanation.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from vedette.parsing import decoders
+from vedette.parsing.field import FieldCollector
+
+# Anything that a decoder could act on. A value without these is read as it stands.
+_ENCODED = re.compile(r"[%&\\]|\+A|[^\x00-\x7f]")
+_PASSES: tuple[tuple[str, str, Callable[[str], str]], ...] = (
+    ("%", "percent", decoders.percent),
+    ("&", "entities", decoders.entities),
+    ("\\", "escapes", decoders.escapes),
+    ("+A", "utf7", decoders.utf7),
+)
+_JWT = re.compile(r"(?:[Bb]earer +)?(eyJ[A-Za-z0-9_\-]+)\.([A-Za-z0-9_\-]+)\.[A-Za-z0-9_\-]*\Z")
+_DATA_URL = re.compile(r"data:[\w/+.\-]{0,100}(?:;[\w=.\-]{1,50}){0,4};base64,([A-Za-z0-9+/_\-\s]+={0,2})")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9.\-\[\]]*(?:_[A-Za-z0-9.\-\[\]]+)*\Z")
+_PROTOTYPE = re.compile(r"proto|construct", re.IGNORECASE)
+_MIN_BASE64 = 12
+_MAX_PATH = 128
+
+
+class JSONObject(list[tuple[str, Any]]):
+    """A JSON object as ordered pairs: duplicate names are kept, because servers differ on which one they take."""
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON; numbers stay text, objects become `JSONObject`. Raises ValueError or RecursionError."""
+    return json.loads(text, object_pairs_hook=JSONObject, parse_int=str, parse_float=str, parse_constant=str)
+
+
+def decode(text: str, decoded_by: tuple[str, ...], max_passes: int) -> tuple[str, tuple[str, ...]]:
+    """Undo encodings until nothing changes or `max_passes` is reached; return the text and what was applied."""
+    if not _ENCODED.search(text):
+        return text, decoded_by
+    applied = list(decoded_by)
+    for _ in range(max_passes):
+        before = text
+        for sign, name, decoder in _PASSES:
+            if sign in text:
+                plain = decoder(text)
+                if plain != text:
+                    text = plain
+                    applied.append(name)
+        if text == before:
+            break
+    if not text.isascii():
+        folded = decoders.compatibility(text)
+        if folded != text:
+            text = folded
+            applied.append("nfkc")
+    return text, tuple(applied)
+
+
+def read_value(
+    out: FieldCollector, location: str, name: str, text: str, decoded_by: tuple[str, ...] = (), level: int = 0
+) -> None:
+    """Add `text` as a field, decoded, and the fields nested in it."""
+    if not text:
+        return
+    limits = out.limits
+    if len(text) > limits.max_value_chars:
+        out.refuse(location, name, "max_value_chars")
+        text = text[: limits.max_value_chars]
+    text, applied = decode(text, decoded_by, limits.max_decode_passes)
+    if level >= limits.max_decode_passes:
+        out.add(location, name, text, applied)
+        return
+    head, tail = text[0], text[-1]
+    if (head == "{" and tail == "}" or head == "[" and tail == "]") and len(text) > 2:
+        try:
+            document = parse_json(text)
+        except (ValueError, RecursionError):
+            out.add(location, name, text, applied)
+            return
+        read_json(out, location, name, document, (*applied, "json"), level + 1)
+        return
+    out.add(location, name, text, applied)
+    if len(text) >= _MIN_BASE64:
+        _read_base64(out, location, name, text, applied, level)
+
+
+def _read_base64(
+    out: FieldCollector, location: str, name: str, text: str, applied: tuple[str, ...], level: int
+) -> None:
+    plain = decoders.base64_text(text)
+    if plain is not None:
+        read_value(out, location, name, plain, (*applied, "base64"), level + 1)
+        return
+    if text[:6].lower() == "basic ":
+        credentials = decoders.base64_text(text[6:].strip())
+        if credentials is not None:
+            read_value(out, location, name, credentials, (*applied, "base64"), level + 1)
+        return
+    token = _JWT.match(text)
+    if token:
+        for part in token.groups():
+            claims = decoders.base64_text(part)
+            if claims is not None:
+                read_value(out, location, name, claims, (*applied, "jwt"), level + 1)
+        return
+    if "base64," in text:
+        embedded = _DATA_URL.search(text)
+        plain = decoders.base64_text(embedded[1]) if embedded else None
+        if plain is not None:
+            read_value(out, location, name, plain, (*applied, "data-url"), level + 1)
+
+
+def read_name(out: FieldCollector, location: str, name: str, decoded_by: tuple[str, ...] = ()) -> None:
+    """Add a name that the client chose as a field of its own, unless it is plain.
+
+    Plain: letters, digits, dots, dashes, brackets and single underscores, at most 128 characters, and neither
+    ``proto`` nor ``construct`` in it. No attack on names is spelled with these alone: injections need a quote, a space,
+    ``$`` or another sign, and prototype pollution needs one of the two words.
+    """
+    if len(name) <= 128 and _PLAIN_NAME.match(name) and not _PROTOTYPE.search(name):
+        return
+    text, applied = decode(name, decoded_by, out.limits.max_decode_passes)
+    out.add_name(location, text, applied)
+
+
+def read_json(
+    out: FieldCollector, location: str, name: str, document: Any, decoded_by: tuple[str, ...] = (), level: int = 0
+) -> None:
+    """Add the leaves of a parsed JSON document, in order. Numbers, booleans and null are no text and give no field."""
+    limit = out.limits.max_depth
+    stack: list[tuple[str, Any, int]] = [(name, document, 0)]
+    while stack:
+        path, node, depth = stack.pop()
+        if isinstance(node, str):
+            if node:
+                read_value(out, location, path, node, decoded_by, level)
+        elif depth >= limit:
+            out.refuse(location, path, "max_depth")
+        elif isinstance(node, JSONObject):
+            prefix = path[-_MAX_PATH:] + "." if path else ""  # bounded, or one long key would be copied to every leaf
+            for key, _ in node:
+                read_name(out, location, key, decoded_by)
+            stack.extend(
+                (prefix + key[:_MAX_PATH], value, depth + 1) for key, value in reversed(node) if _holds_text(value)
+            )
+        elif isinstance(node, list):
+            path = path[-_MAX_PATH:]
+            stack.extend(
+                (f"{path}[{index}]", node[index], depth + 1)
+                for index in range(len(node) - 1, -1, -1)
+                if _holds_text(node[index])
+            )
+        if out.full:
+            out.refuse(location, "", "max_fields")
+            return
+
+
+def _holds_text(node: Any) -> bool:
+    return isinstance(node, list) or (isinstance(node, str) and not _is_number(node))
+
+
+def _is_number(text: str) -> bool:
+    return len(text) <= 32 and text.isascii() and text.replace(".", "", 1).removeprefix("-").isdigit()

@@ -1,0 +1,189 @@
+"""Fields to token ids: context words, then byte-level BPE of the text view, in windows that leave nothing out.
+
+A value is read whole: a text with more tokens than one window is cut into rows that overlap. Values longer than
+`SEGMENT` characters are first cut into segments, and segments without a hot spot (see `screen`) are skipped.
+
+    field -> windows(field): [] if inert, else [Window(context, text, offset), ...]
+    windows -> encode(windows): for each window its rows of ids, each at most `max_tokens` long
+
+(context, text) of a window is exactly what the model reads, so it is the key of the score memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
+
+from vedette.errors import BundleError
+from vedette.parsing.field import Field
+from vedette.tokenization.context import CONTEXT_WORDS, context_of
+from vedette.tokenization.screen import hot_spots, is_inert
+from vedette.tokenization.text_view import SourceMap, view
+
+PAD = "[pad]"
+# Words, numbers of up to three digits, runs of signs; a leading space belongs to what follows (as in GPT-2's BPE).
+_SPLIT = r" ?\p{L}+|[0-9]{1,3}| ?[^\s\p{L}0-9]+|\s+"
+SEGMENT = 2048
+_OVERLAP = 128
+_HALO = 192  # characters read on each side of a hot spot in a long value
+_MAX_CONTEXT = 2 + 8 + 1
+
+
+class Window(NamedTuple):
+    """A piece of a field's value. `text` is the piece itself (not yet its view), `offset` its place in the value."""
+
+    context: str
+    text: str
+    offset: int
+
+
+class HTTPTokenizer:
+    """Byte-level BPE with one token for each context word. Immutable after loading; safe to use from many threads."""
+
+    pad_id = 0
+
+    def __init__(self, tokenizer: Tokenizer, max_tokens: int = 128) -> None:
+        if not 32 <= max_tokens <= 4096:
+            raise BundleError(f"max_tokens must lie between 32 and 4096, not {max_tokens}")
+        self._bpe = tokenizer
+        self.max_tokens = max_tokens
+        ids = {word: tokenizer.token_to_id(f"[{word}]") for word in CONTEXT_WORDS}
+        missing = [word for word, token in ids.items() if token is None]
+        if missing or tokenizer.token_to_id(PAD) != self.pad_id:
+            raise BundleError(f"the vocabulary lacks the context tokens {missing[:5]}")
+        self._context_ids: dict[str, int] = {word: int(token) for word, token in ids.items() if token is not None}
+        self._contexts: dict[str, list[int]] = {}
+        self.vocab_size = int(tokenizer.get_vocab_size())
+
+    # -- files ---------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def train(cls, texts: Iterable[str], vocab_size: int = 4096, max_tokens: int = 128) -> HTTPTokenizer:
+        """Learn a vocabulary from field values (their views are taken here)."""
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(_SPLIT), behavior="isolated"),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        )
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            special_tokens=[PAD, *(f"[{word}]" for word in CONTEXT_WORDS)],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            max_token_length=16,
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator((view(text) for text in texts), trainer)
+        return cls(tokenizer, max_tokens)
+
+    @classmethod
+    def load(cls, path: Path | str, max_tokens: int = 128) -> HTTPTokenizer:
+        """Read a vocabulary file. Raises `BundleError` if it is missing or not a vocabulary of Vedette's."""
+        try:
+            return cls.from_json(Path(path).read_text("utf-8"), max_tokens)
+        except (OSError, UnicodeDecodeError) as error:
+            raise BundleError(f"{path}: cannot read the vocabulary: {error}") from error
+
+    @classmethod
+    def from_json(cls, text: str, max_tokens: int = 128) -> HTTPTokenizer:
+        """Build from the JSON text of a vocabulary file. Raises `BundleError` if it is not one."""
+        try:
+            tokenizer = Tokenizer.from_str(text)
+        except Exception as error:  # the library raises bare Exception
+            raise BundleError(f"the vocabulary is not readable: {error}") from error
+        return cls(tokenizer, max_tokens)
+
+    def to_json(self) -> str:
+        """Return the vocabulary file's text; the same vocabulary always gives the same text."""
+        return str(self._bpe.to_str(pretty=False))
+
+    def save(self, path: Path | str) -> None:
+        """Write the vocabulary file."""
+        Path(path).write_text(self.to_json(), "utf-8")
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the vocabulary file's text: what ties a model to its vocabulary."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    # -- fields to windows -----------------------------------------------------------------------------------------
+
+    def windows(self, field: Field) -> list[Window]:
+        """Return what the model has to read of `field`; nothing if the screen shows it inert."""
+        text = field.value
+        if is_inert(text) and field.kind == "value":
+            return []
+        context = context_of(field)
+        if len(text) <= SEGMENT:
+            return [Window(context, text, 0)]
+        return [
+            Window(context if start == 0 else context + " more", text[start:end], start)
+            for start, end in _segments(text)
+        ]
+
+    # -- windows to ids ----------------------------------------------------------------------------------------------
+
+    def encode(self, windows: Sequence[Window]) -> list[list[list[int]]]:
+        """Windows -> for each its rows of token ids (one or more, each of at most `max_tokens`, overlapping)."""
+        encodings = self._bpe.encode_batch_fast([view(window.text) for window in windows], add_special_tokens=False)
+        rows = []
+        for window, encoding in zip(windows, encodings, strict=True):
+            context = self.context_ids(window.context)
+            ids = encoding.ids
+            room = self.max_tokens - len(context)
+            if len(ids) <= room:
+                rows.append([context + ids])
+            else:
+                rows.append([context + ids[start : start + room] for start in self._starts(len(ids), room)])
+        return rows
+
+    def spans(self, window: Window, row: int = 0) -> list[tuple[int, int]]:
+        """Token index of row `row` -> [start, end) characters of the field's value; context tokens give (0, 0)."""
+        context = self.context_ids(window.context)
+        encoding = self._bpe.encode(view(window.text), add_special_tokens=False)
+        room = self.max_tokens - len(context)
+        start = 0 if len(encoding.ids) <= room else self._starts(len(encoding.ids), room)[row]
+        to_source = SourceMap(window.text)
+        spans = [(0, 0)] * len(context)
+        for token_start, token_end in encoding.offsets[start : start + room]:
+            first, last = to_source.source(token_start, token_end)
+            spans.append((first + window.offset, last + window.offset))
+        return spans
+
+    def context_ids(self, context: str) -> list[int]:
+        """Context words -> their token ids."""
+        ids = self._contexts.get(context)
+        if ids is None:
+            ids = self._contexts[context] = [self._context_ids[word] for word in context.split(" ")]
+        return ids
+
+    @staticmethod
+    def _starts(length: int, room: int) -> list[int]:
+        """Where rows of `room` tokens begin so that they cover `length` tokens, overlapping by at least a quarter."""
+        stride = room - room // 4
+        return [*range(0, length - room, stride), length - room]
+
+
+def _segments(text: str) -> list[tuple[int, int]]:
+    """Ranges of a long text that hold its hot spots, each with a halo, at most SEGMENT long, overlapping."""
+    ranges: list[tuple[int, int]] = []
+    start = end = -1
+    for spot_start, spot_end in hot_spots(text):
+        low, high = max(0, spot_start - _HALO), min(len(text), spot_end + _HALO)
+        if low > end:
+            if end >= 0:
+                ranges.append((start, end))
+            start = low
+        end = max(end, high)
+    if end >= 0:
+        ranges.append((start, end))
+    return [
+        (at, min(at + SEGMENT, end))
+        for start, end in ranges
+        for at in range(start, max(end - _OVERLAP, start + 1), SEGMENT - _OVERLAP)
+    ]

@@ -1,0 +1,105 @@
+"""The screen: which text need not be read by the model, because no attack can be spelled in it.
+
+A text is inert if it holds no sign outside a small neutral alphabet and none of a set of words. How that is proven:
+every grammar that Vedette generates attacks from, and every attack collection it is trained on, is run against the
+screen; training counts the attacks that it would swallow and writes the count into the manifest, and a test holds the
+generators to it (docs/screen.md). The screen decides nothing about the text that passes: the model does.
+
+Cost: one pass with a character class, and a second over the words only where the first found nothing.
+"""
+
+from __future__ import annotations
+
+import re
+
+# One word of letters, digits, dashes, underscores and single dots: identifiers, numbers, versions, most cookie values.
+_WORD = re.compile(r"[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)*\Z")
+# Neutral signs, which separate the parts of prose, numbers, dates, paths and pairs; letters of any script are neutral.
+# Doubled they are not: "..", "--", "//", "@@", "__" belong to traversal, SQL, URLs and Python.
+_SIGN = re.compile(
+    r"[^\w .,:+@=~/!?\-\u00a0-\U0010ffff]|\.\.|--|//|@@|__|[\uff00-\uffef\u2024-\u2044\u2215\u2216]"
+    r"|[\u560a\u560d\u563c\u563e]|\b[A-Za-z]:/|https?:(?!//)|0x2[ef]"  # characters whose low byte is CR, LF, < or >; drives
+)
+_ALPHA = re.compile(r"[a-z]+")
+_ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
+# A word that carries an attack without the help of any sign.
+_STRONG = frozenset(
+    """
+    select union insert update delete drop alter create truncate exec execute declare having waitfor sleep benchmark
+    concat char chr ascii substring substr mid version sysdate user pg xp sp utl dbms schema outfile dumpfile load order
+    group null sqlite mysql procedure cast convert extractvalue updatexml
+    script javascript vbscript data alert prompt confirm onerror onload onclick expression import iframe svg srcdoc eval
+    file php ftp gopher dict ldap ldaps rmi jndi jar netdoc expect phar zip glob smb sftp tftp localhost internal metadata
+    localdomain nip xip sslip oast burpcollaborator interact instance
+    etc proc var usr bin sbin root opt tmp dev sys boot windows winnt inetpub passwd shadow hosts system win ini inf
+    htaccess htpasswd env git svn ssh bash profile history rsa wp config conf cfg log logs bak sql yml properties environ
+    phtml phtm pht phar asp aspx ashx asmx asa cer jsp jspx jspf war cgi pl py sh exe bat cmd ps shtml shtm stm vbs hta cfm
+    proto prototype constructor
+    whoami uname ifconfig ipconfig netstat wget curl nslookup powershell ping ls cat id dir net systeminfo hostname type
+    aced rooab objectclass cn uid userpassword mutation typename introspection request response process runtime return
+    bcc cc cookie location header content host transfer
+    """.split()
+)
+# Words that need a number or a truth value beside them to mean anything to an interpreter.
+_WEAK = frozenset("or and xor not like rlike regexp between in is div mod if case limit true false".split())
+_WEAK_SHAPE = re.compile(
+    r"(?:\d|\btrue|\bfalse)\W*(?:or|and|xor|not|like|rlike|regexp|between|in|is|div|mod|case|limit)\b"
+    r"|\b(?:or|and|xor|not|like|rlike|regexp|between|in|is|div|mod|if|case|limit)\W+(?:\d|true|false|not\b)"
+    r"|\b(?:or|and|xor)\W+\w{1,64}\s*(?:=|like\b)"
+)
+# A single word can still be a serialised object, an address or a dangerous name.
+_LOADED_WORD = re.compile(
+    r"rO0AB|AAEAAAD|gAS[VW]|H4sIA|aced0005|(?:.*[^A-Za-z])?(?:\d{1,3}\.){3}\d|.*(?:proto|construct|passwd|localhost)"
+    r"|.*\.(?:ph|as|js|exe|ht|env|git|svn|ini|conf|internal|nip|xip|sslip|sh|cgi|ba|cer|cfm|pl\b|war|vbs|properties|bak|sql|log)",
+    re.IGNORECASE,
+)
+# How serialised objects begin in base64 and hexadecimal: Java, pickle protocols 2-5, .NET, gzip, Ruby Marshal.
+_SERIALISED = re.compile(r"(?:rO0|gA[IJMNQRSTUVWX]|AAEAAAD|H4sI|BAh|aced0005|ACED0005|800[2-5])[A-Za-z0-9+/_\-]{8}")
+# A plain outside URL is knowledge about the site, not an attack: a host name under letters, path and query of words.
+_PLAIN_URL = re.compile(
+    r"https?://(?:[A-Za-z0-9\-]+\.)+[A-Za-z]{2,18}(?::\d{2,5})?(?P<rest>/?[\w\-.~/]*(?:\?[\w\-.=&~,:/]*)?)\Z"
+)
+_INSIDE_HOST = re.compile(r"localhost|internal|metadata|\.local|nip\.io|xip\.io|sslip|oast|burpcollab|interact|\d\.\d+\.\d")
+
+
+def is_inert(text: str) -> bool:
+    """True if no attack can be spelled in `text`. Linear in its length."""
+    if _SERIALISED.match(text):
+        return False
+    if _WORD.match(text):
+        return len(text) < 8 or not _LOADED_WORD.match(text)
+    if _SIGN.search(text):
+        return _is_plain_url(text)
+    return not _has_words(text)
+
+
+def _has_words(text: str) -> bool:
+    low = text.lower()
+    words = _ALPHA.findall(low)
+    if not _STRONG.isdisjoint(words):
+        return True
+    if not _WEAK.isdisjoint(words) and _WEAK_SHAPE.search(low):
+        return True
+    return text.count(".") > 2 and _ADDRESS.search(text) is not None
+
+
+def _is_plain_url(text: str) -> bool:
+    match = _PLAIN_URL.match(text)
+    if not match:
+        return False
+    rest = match["rest"]
+    if ".." in rest or "//" in rest or "__" in rest or "--" in rest:
+        return False
+    return not _INSIDE_HOST.search(text[: match.start("rest")].lower()) and not _has_words(rest)
+
+
+def hot_spots(text: str) -> list[tuple[int, int]]:
+    """Ranges of `text` that are not inert, in order: where to look in a long value."""
+    low = text.lower() if text.isascii() else text.casefold()
+    if len(low) != len(text):  # a few characters fold to two; then read case as it stands
+        low = text
+    spots = [match.span() for match in _SIGN.finditer(text)]
+    spots += [match.span() for match in _ALPHA.finditer(low) if match[0] in _STRONG]
+    spots += [match.span() for pattern in (_WEAK_SHAPE, _ADDRESS) for match in pattern.finditer(low)]
+    spots.sort()
+    return spots
