@@ -6,18 +6,26 @@ and bad values are refused by name with `ConfigError`. The reference in docs/con
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 KIB = 1024
 MIB = 1024 * KIB
 
 
+def _network(text: str) -> str:
+    ipaddress.ip_network(text, strict=False)  # its ValueError names the text
+    return text
+
+
 class Section(BaseModel):
     """A group of settings: frozen, and closed to keys it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, validate_default=True, allow_inf_nan=False
+    )
 
 
 class InspectionSettings(Section):
@@ -79,7 +87,7 @@ class WafServiceSettings(Section):
     on_partial: Literal["allow", "block"] = Field(
         "allow", description="Action for a request that was only partly read and showed no anomaly."
     )
-    trusted_proxies: tuple[str, ...] = Field(
+    trusted_proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = Field(
         ("127.0.0.0/8", "::1/128"), description="Peers whose forwarding headers and client_ip field are believed."
     )
     max_request_bytes: Annotated[int, Field(ge=1024)] = Field(

@@ -1,0 +1,103 @@
+"""Write the pages that are made from the code: `make docs`. With --check, only say which are out of date.
+
+settings models -> docs/configuration.md, config/config.yaml, config/inference.yaml
+command tree    -> docs/cli.md
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+from vedette.cli.reference import cli_reference
+from vedette.config_keys import Key, keys, sections
+
+ROOT = Path(__file__).resolve().parent.parent
+GENERATED = "<!-- Written by `make docs`; edit the source it is made from, not this page. -->"
+
+CONFIGURATION_HEAD = f"""\
+# Configuration
+
+{GENERATED}
+
+Vedette serves with no configuration at all. What you set comes from four places; the upper beats the lower:
+
+1. flags of `vedette serve`: `--host`, `--port`, `--workers`, `--model`
+2. environment variables `VEDETTE_<SECTION>__<KEY>`, e.g. `VEDETTE_WAF_SERVICE__PORT=9000`
+3. YAML files: `--config FILE` and `--inference-config FILE`, else `config/config.yaml` and `config/inference.yaml` in
+   the working directory where they exist
+4. the defaults below
+
+Either file may hold either section (`waf_service`, `inference`), so one file can do; the same key in both is refused.
+Unknown keys, unknown `VEDETTE_` variables and bad values stop the start with a line that names the place and the key.
+YAML aliases and repeated keys are refused. In a variable, a list is comma-separated or JSON, and an empty value or
+`null` means null where null is allowed. Variables that Kubernetes sets for a Service named `vedette` are not settings
+and are passed over. Why each bound has its value: [RATIONALE.md](../RATIONALE.md).
+"""
+
+
+def configuration_page() -> str:
+    """Return docs/configuration.md: every key with its meaning, type, default and variable."""
+    parts = [CONFIGURATION_HEAD]
+    for path, about in sections().items():
+        members = [key for key in keys() if key.path[:-1] == path]
+        if not path or not (members or about):
+            continue
+        parts.append(f"{'#' * (len(path) + 1)} `{'.'.join(path)}`\n\n{about}\n")
+        if members:
+            rows = ["| key | type | default | meaning |", "|---|---|---|---|", *map(_row, members)]
+            parts.append("\n".join(rows) + "\n")
+    return "\n".join(parts)
+
+
+def _row(key: Key) -> str:
+    meaning = f"{key.field.description}<br>`{key.env}`"
+    return f"| `{key.path[-1]}` | {key.type_name} | `{json.dumps(key.default)}` | {meaning} |"
+
+
+def sample_file(section: str) -> str:
+    """Return config/*.yaml for `section`: every key at its default, with its meaning."""
+    lines = [
+        "# Every key with its default; delete what you do not change. Reference: docs/configuration.md",
+        "# (Written by `make docs`. Keep your own file elsewhere and name it with a flag of `vedette serve`.)",
+    ]
+    open_sections: list[tuple[str, ...]] = []
+    for key in (key for key in keys() if key.path[0] == section):
+        for depth in range(1, len(key.path)):
+            head = key.path[:depth]
+            if head not in open_sections:
+                open_sections.append(head)
+                indent = "  " * (depth - 1)
+                lines += ["", *_comment(sections()[head], indent), f"{indent}{head[-1]}:"]
+        indent = "  " * (len(key.path) - 1)
+        lines += [*_comment(str(key.field.description), indent), f"{indent}{key.path[-1]}: {json.dumps(key.default)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _comment(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(text, 100, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "docs/configuration.md": configuration_page,
+    "config/config.yaml": lambda: sample_file("waf_service"),
+    "config/inference.yaml": lambda: sample_file("inference"),
+    "docs/cli.md": cli_reference,
+}
+
+
+def main() -> None:
+    """Write every page, or with --check exit 1 where one differs."""
+    stale = [name for name, make in PAGES.items() if not (ROOT / name).is_file() or (ROOT / name).read_text() != make()]
+    if "--check" in sys.argv[1:]:
+        sys.exit(f"out of date (run `make docs`): {', '.join(stale)}" if stale else 0)
+    for name in stale:
+        (ROOT / name).write_text(PAGES[name]())
+        print(f"wrote {name}")
+
+
+if __name__ == "__main__":
+    main()
