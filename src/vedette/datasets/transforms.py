@@ -1,0 +1,221 @@
+"""Text transforms that grammar files may call as «name(text)». Each takes the text and a source of chance."""
+
+from __future__ import annotations
+
+import base64
+import codecs
+import random
+from collections.abc import Callable
+from urllib.parse import quote
+
+Transform = Callable[[str, random.Random], str]
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def b64(text: str, rng: random.Random) -> str:
+    """Standard base64 of the UTF-8 bytes."""
+    return base64.b64encode(_utf8(text)).decode()
+
+
+def b64utf16(text: str, rng: random.Random) -> str:
+    """Base64 of the UTF-16LE bytes, as PowerShell's -EncodedCommand takes it."""
+    return base64.b64encode(text.encode("utf-16-le", "surrogatepass")).decode()
+
+
+def mixed(text: str, rng: random.Random) -> str:
+    """One of: as it is, lower, upper, capitalised, or each letter in a random case."""
+    style = rng.random()
+    if style < 0.4:
+        return text
+    if style < 0.6:
+        return text.lower()
+    if style < 0.8:
+        return text.upper()
+    if style < 0.85:
+        return text.capitalize()
+    return "".join(char.upper() if rng.random() < 0.5 else char.lower() for char in text)
+
+
+def sometimes_mixed(text: str, rng: random.Random) -> str:
+    """Mostly the text itself, one time in eight in random case."""
+    return mixed(text, rng) if rng.random() < 0.125 else text
+
+
+def entities(text: str, rng: random.Random) -> str:
+    """Some or all characters as decimal or hexadecimal character references."""
+    share = rng.choice((0.15, 0.5, 1.0))
+    form = rng.choice(("&#{};", "&#x{:x};", "&#x{:X};", "&#{:07d};", "&#x{:06x};", "&#{}"))
+    return "".join(
+        (form.format(ord(char)) if form.endswith(";") or True else char) if rng.random() < share else char
+        for char in text
+    )
+
+
+def js_unicode(text: str, rng: random.Random) -> str:
+    """Some letters as JavaScript identifier escapes: \\u0061 or \\u{61}."""
+    share = rng.choice((0.2, 0.5, 1.0))
+    form = rng.choice(("\\u{:04x}", "\\u{{{:x}}}", "\\u{:04X}", "\\u{{{:06x}}}"))
+    return "".join(form.format(ord(char)) if char.isalpha() and rng.random() < share else char for char in text)
+
+
+def js_string(text: str, rng: random.Random) -> str:
+    """The characters as escapes of a JavaScript string: \\x61, \\141 or \\u0061."""
+    form = rng.choice(("\\x{:02x}", "\\{:o}", "\\u{:04x}", "\\u{{{:x}}}"))
+    return "".join(form.format(ord(char)) for char in text)
+
+
+def char_codes(text: str, rng: random.Random) -> str:
+    """Comma-separated decimal code points."""
+    return ",".join(str(ord(char)) for char in text)
+
+
+def hexed(text: str, rng: random.Random) -> str:
+    """Hexadecimal digits of the UTF-8 bytes."""
+    return _utf8(text).hex()
+
+
+def hex_escapes(text: str, rng: random.Random) -> str:
+    """Every byte as \\xNN."""
+    return "".join(f"\\x{byte:02x}" for byte in _utf8(text))
+
+
+def octal_escapes(text: str, rng: random.Random) -> str:
+    """Every byte as \\NNN."""
+    return "".join(f"\\{byte:03o}" for byte in _utf8(text))
+
+
+def percent(text: str, rng: random.Random) -> str:
+    """Percent-encode what RFC 3986 does not allow as it is."""
+    return quote(text, safe="", errors="surrogatepass")
+
+
+def percent_all(text: str, rng: random.Random) -> str:
+    """Percent-encode every byte."""
+    return "".join(f"%{byte:02x}" for byte in _utf8(text))
+
+
+def percent_twice(text: str, rng: random.Random) -> str:
+    """Percent-encode twice."""
+    return quote(quote(text, safe="", errors="surrogatepass"), safe="")
+
+
+def js_concat(text: str, rng: random.Random) -> str:
+    """The text as a sum of string literals: 'al'+'ert'."""
+    if len(text) < 2:
+        return f"'{text}'"
+    cut = rng.randint(1, len(text) - 1)
+    mark = rng.choice("'\"`")
+    return f"{mark}{text[:cut]}{mark}+{mark}{text[cut:]}{mark}"
+
+
+def backwards(text: str, rng: random.Random) -> str:
+    """The text from its end to its start."""
+    return text[::-1]
+
+
+def rot13(text: str, rng: random.Random) -> str:
+    """ROT13."""
+    return codecs.encode(text, "rot13")
+
+
+def php_string(text: str, rng: random.Random) -> str:
+    """A serialised PHP string: s:3:"abc";"""
+    return f's:{len(_utf8(text))}:"{text}";'
+
+
+def length_prefixed(text: str, rng: random.Random) -> str:
+    """The text's length in bytes, a colon, then the text in double quotes, as PHP's serialize writes class names."""
+    return f'{len(_utf8(text))}:"{text}"'
+
+
+def carets(text: str, rng: random.Random) -> str:
+    """cmd.exe's escape character strewn between letters."""
+    return "".join("^" + char if char.isalpha() and rng.random() < 0.4 else char for char in text)
+
+
+def backticks(text: str, rng: random.Random) -> str:
+    """PowerShell's escape character strewn between letters that it does not change."""
+    return "".join("`" + char if char.isalpha() and char not in "abefnrtuv0" and rng.random() < 0.3 else char
+                   for char in text)  # fmt: skip
+
+
+def shell_quotes(text: str, rng: random.Random) -> str:
+    """The first word broken by empty quotes, backslashes or empty expansions; the shell reads the same word."""
+    head, space, tail = text.partition(" ")
+    style = rng.randrange(6)
+    out = []
+    for index, char in enumerate(head):
+        if index and char.isalnum() and rng.random() < 0.5:
+            out.append(("''", '""', "\\", "$@", "${z}", "$*")[style])
+        out.append(char)
+    return "".join(out) + space + tail
+
+
+def wildcards(text: str, rng: random.Random) -> str:
+    """Some letters of every path replaced by ? or the tail by *."""
+    return "".join("?" if char.isalpha() and rng.random() < 0.4 else char for char in text)
+
+
+def ifs(text: str, rng: random.Random) -> str:
+    """Spaces spelled as the shell's field separator."""
+    spelling = rng.choice(("${IFS}", "$IFS$9", "${IFS}", "$IFS", "${IFS%??}", "\t", "<"))
+    return text.replace(" ", spelling)
+
+
+def lowered(text: str, rng: random.Random) -> str:
+    """Lower case."""
+    return text.lower()
+
+
+def uppered(text: str, rng: random.Random) -> str:
+    """Upper case."""
+    return text.upper()
+
+
+def full_width(text: str, rng: random.Random) -> str:
+    """ASCII as its full-width forms (U+FF01 to U+FF5E)."""
+    return "".join(chr(ord(char) + 0xFEE0) if "!" <= char <= "~" else char for char in text)
+
+
+def dotless(text: str, rng: random.Random) -> str:
+    """An IPv4 address in one of the notations that inet_aton(3) reads."""
+    parts = [int(part) for part in text.split(".")]
+    number = (parts[0] << 24) | (parts[1] << 16) | (parts[2] << 8) | parts[3]
+    forms: list[str] = [
+        str(number),
+        hex(number),
+        f"0{number:o}",
+        ".".join(f"0{part:o}" for part in parts),
+        ".".join(hex(part) for part in parts),
+        f"{parts[0]}.{number & 0xFFFFFF}",
+        f"{parts[0]}.{parts[1]}.{number & 0xFFFF}",
+        f"0x{parts[0]:02x}.{parts[1]}.0{parts[2]:o}.{parts[3]}",
+        ".".join(f"{part:03o}".zfill(4) for part in parts),
+        f"[::ffff:{parts[0]}.{parts[1]}.{parts[2]}.{parts[3]}]",
+        f"[::ffff:{number >> 16:x}:{number & 0xFFFF:x}]",
+        f"[0:0:0:0:0:ffff:{parts[0]}.{parts[1]}.{parts[2]}.{parts[3]}]",
+        f"[64:ff9b::{number >> 16:x}:{number & 0xFFFF:x}]",
+        f"[::{parts[0]}.{parts[1]}.{parts[2]}.{parts[3]}]",
+        str(number + 2**32),
+        "。".join(str(part) for part in parts),
+    ]
+    return rng.choice(forms)
+
+
+def json_escape(text: str, rng: random.Random) -> str:
+    """The text as the inside of a JSON string."""
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
+
+
+TRANSFORMS: dict[str, Transform] = {
+    "b64": b64, "b64utf16": b64utf16, "mixed": mixed, "mix": sometimes_mixed, "ent": entities, "jsu": js_unicode,
+    "jss": js_string, "codes": char_codes, "hex": hexed, "hexesc": hex_escapes, "octesc": octal_escapes,
+    "pct": percent, "pctall": percent_all, "pct2": percent_twice, "jscat": js_concat, "rev": backwards,
+    "rot13": rot13, "phps": php_string, "lenq": length_prefixed, "carets": carets, "ticks": backticks,
+    "shq": shell_quotes, "wild": wildcards, "ifs": ifs, "lower": lowered, "upper": uppered, "wide": full_width,
+    "dotless": dotless, "jsonesc": json_escape,
+}  # fmt: skip
+"""Every transform by the name that grammar files use."""
