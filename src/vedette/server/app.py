@@ -1,0 +1,148 @@
+"""The application: FastAPI for documentation and the plain endpoints, raw ASGI for the hot ones, in one app.
+
+`create_app` wires the rooms together; the lifespan starts the service, watches the event loop and stops in order.
+The hot paths are looked up before FastAPI's middleware and routing see the call; they are mounted as routes as well,
+so that the app works below a prefix.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from vedette._version import __version__
+from vedette.config import RateLimitSettings, Settings
+from vedette.inference.async_waf_service import AsyncWAFService
+from vedette.inference.rate_limiter import RequestLimits
+from vedette.server.client_address import ClientAddresses
+from vedette.server.docs_page import docs_routes
+from vedette.server.endpoint import request_id_of
+from vedette.server.errors import ApiError, from_status, new_request_id
+from vedette.server.loop_lag import EventLoopLagMonitor
+from vedette.server.openapi import build_openapi
+from vedette.server.routes import CheckRoutes
+from vedette.server.status import status_router
+
+_log = structlog.get_logger(__name__)
+DESCRIPTION = (
+    "Send a request as you received it, get a verdict: attack or not, which kind, in which field, and why. "
+    "Every 4xx and 5xx answer has the shape of `ErrorResponse`."
+)
+
+
+class VedetteAPI(FastAPI):
+    """FastAPI with a short cut for the hot paths and our own OpenAPI document."""
+
+    hot: dict[str, Callable[[Any, Any, Any], Any]]
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve a call."""
+        if scope["type"] == "http":
+            endpoint = self.hot.get(scope["path"])
+            if endpoint is not None:
+                await endpoint(scope, receive, send)
+                return
+        await super().__call__(scope, receive, send)
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document, built once."""
+        if self.openapi_schema is None:
+            self.openapi_schema = build_openapi(self)
+        return self.openapi_schema
+
+
+def create_app(settings: Settings, service: AsyncWAFService | None = None, *, freeze_gc: bool = False) -> VedetteAPI:
+    """Return the application over `service`, or over a new one made from `settings`.
+
+    The service is started and closed with the application. With `freeze_gc`, what exists after the start is left out
+    of garbage collections for good, which keeps their pauses short. Raises `ConfigError` for settings that cannot be
+    used.
+    """
+    service = service or AsyncWAFService(settings=settings)
+    addresses = ClientAddresses(settings.waf_service.trusted_proxies)
+    limits = RequestLimits(share_of_limits(settings))
+    routes = CheckRoutes(service, limits, addresses, settings.waf_service)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        monitor = EventLoopLagMonitor(service.metrics.observe_event_loop_lag)
+        await service.start()
+        monitor.start()
+        if freeze_gc:
+            gc.collect()
+            gc.freeze()
+        try:
+            yield
+        finally:
+            monitor.stop()
+            await service.close()
+            routes.close()
+
+    app = VedetteAPI(
+        title="Vedette",
+        summary="A learned web application firewall that answers in real time.",
+        description=DESCRIPTION,
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.hot = {"/check": routes.check, "/check/batch": routes.batch}
+    app.router.routes.extend(docs_routes())
+    app.router.routes.extend(
+        Route(path, _RawEndpoint(endpoint), include_in_schema=False) for path, endpoint in app.hot.items()
+    )
+    app.include_router(status_router(service))
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(Exception, _on_defect)
+    return app
+
+
+def share_of_limits(settings: Settings) -> RateLimitSettings:
+    """Return the limits of one worker: as there is no store that workers share, each gets its part."""
+    limits, workers = settings.inference.rate_limiting, settings.waf_service.workers
+    part = {"per_ip": max(1, limits.per_ip // workers)}
+    part["max_requests_per_second"] = max(1, limits.max_requests_per_second // workers)
+    return limits.model_copy(update=part)
+
+
+class _RawEndpoint:
+    """Starlette takes an instance, not a function, for a raw ASGI endpoint."""
+
+    def __init__(self, call: Callable[[Any, Any, Any], Any]) -> None:
+        self._call = call
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._call(scope, receive, send)
+
+
+def _response(request: Request, error: ApiError) -> Response:
+    request_id = request_id_of(request.scope["headers"]) or new_request_id()
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in error.headers()}
+    return Response(error.body(request_id), status_code=error.status, headers=headers)
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    return _response(request, from_status(error.status_code, (error.headers or {}).items()))
+
+
+async def _on_validation_error(request: Request, error: Exception) -> Response:
+    return _response(request, ApiError("invalid_request", "a parameter has a wrong value"))
+
+
+async def _on_defect(request: Request, error: Exception) -> Response:
+    _log.error("defect", path=request.url.path, exc_info=error)
+    return _response(request, ApiError("internal_error", "the service failed at this request"))

@@ -1,0 +1,78 @@
+"""What every raw endpoint shares: one POST in, JSON bytes or one named error out, whatever happens in between."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import structlog
+
+from vedette.errors import RequestError, ServiceError
+from vedette.server.body import Disconnected, Receive, Send, may_still_be_sending, refuse_and_drain
+from vedette.server.client_address import UNKNOWN, ClientAddresses
+from vedette.server.errors import JSON_TYPE, ApiError, from_vedette, new_request_id, send_error
+
+# An id is only for correlation, so anybody may give one; what could break a log line or a header is not taken.
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:\-]{1,128}\Z")
+_log = structlog.get_logger(__name__)
+
+
+class Call:
+    """One call of the API: who calls, under which id, and where its body comes from."""
+
+    __slots__ = ("believed", "caller", "headers", "receive", "request_id")
+
+    def __init__(self, scope: Any, receive: Receive, addresses: ClientAddresses) -> None:
+        self.headers: Sequence[tuple[bytes, bytes]] = scope["headers"]
+        client = scope.get("client")
+        peer = client[0] if client else UNKNOWN
+        self.believed = addresses.trusts(peer)
+        self.caller = addresses.caller(peer, self.headers) if self.believed else peer
+        self.request_id = request_id_of(self.headers)
+        self.receive = receive
+
+
+Handler = Callable[[Call], Awaitable[bytes]]
+
+
+def request_id_of(headers: Sequence[tuple[bytes, bytes]]) -> str | None:
+    """Return the caller's X-Request-Id if it is a sane one."""
+    for name, value in headers:
+        if name == b"x-request-id" and _REQUEST_ID.match(value):
+            return value.decode("ascii")
+    return None
+
+
+async def answer_post(scope: Any, receive: Receive, send: Send, handler: Handler, addresses: ClientAddresses) -> None:
+    """Run `handler` and send what it returns, or the error that it ended in."""
+    call = Call(scope, receive, addresses)
+    try:
+        if scope["method"] != "POST":
+            raise ApiError("method_not_allowed", "use POST", headers=[(b"allow", b"POST")])
+        body = await handler(call)
+    except Disconnected:
+        return
+    except ApiError as error:
+        await _refuse(call, send, error)
+    except (RequestError, ServiceError) as error:
+        await _refuse(call, send, from_vedette(error))
+    except asyncio.CancelledError:  # the drain time is over
+        await _refuse(call, send, ApiError("not_ready", "the service stops", retry_after_s=1))
+        raise
+    except Exception:
+        _log.exception("defect", path=scope["path"], request_id=call.request_id)
+        await _refuse(call, send, ApiError("internal_error", "the service failed at this request"))
+    else:
+        length = str(len(body)).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [JSON_TYPE, (b"content-length", length)]})
+        await send({"type": "http.response.body", "body": body})
+
+
+async def _refuse(call: Call, send: Send, error: ApiError) -> None:
+    request_id = call.request_id or new_request_id()
+    if may_still_be_sending(call.headers):
+        await refuse_and_drain(call.receive, send, error, request_id)
+    else:
+        await send_error(send, error, request_id)

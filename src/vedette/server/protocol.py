@@ -1,0 +1,121 @@
+"""uvicorn's HTTP/1.1 protocol with the bounds that a service on a hostile network needs.
+
+uvicorn waits for a request head without limit of size or time. Here each of these has a bound and a named end:
+
+    head larger than 64 KiB                 431 headers_too_large
+    request slower than 16 KiB a second     408 request_timeout   (after a grace of 10 s; nothing sent at all: closed)
+    bytes that are no HTTP                  400 invalid_http
+    answer not taken for 30 s               connection dropped
+    more than 16,384 connections            503 overloaded
+
+A slow client costs one idle socket and a timer that looks at it every few seconds, never a thread or a place in the
+queue; a client that closes its sending side is closed. Requests pay three assignments for all this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from vedette.server.errors import ApiError, new_request_id
+
+MAX_HEAD_BYTES = 64 * 1024  # nginx takes 4 x 8 KiB, Node 16 KiB; the target is inside the JSON here, so this is ample
+MIN_BYTES_PER_S = 16 * 1024  # a 16-MiB body may take 17 minutes; a byte a second ends with the grace
+GRACE_S = 10.0
+STALLED_ANSWER_S = 30.0
+MAX_CONNECTIONS = 16_384
+_LOOK_EVERY_S = 2.5
+
+
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start watching the connection, or refuse it where there are too many."""
+        super().connection_made(transport)
+        self._in_head = True
+        self._received = 0  # bytes of the request that is being read
+        self._reading_since: float | None = self.loop.time()
+        self._stalled_since: float | None = None
+        self._watch = self.loop.call_later(_LOOK_EVERY_S, self._look)
+        if len(self.connections) > MAX_CONNECTIONS:
+            self._refuse(ApiError("overloaded", "too many connections", retry_after_s=1))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop watching."""
+        self._watch.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Count, parse, and refuse a head that does not end."""
+        self._received += len(data)
+        super().data_received(data)
+        if self._in_head and self._received > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self._refuse(ApiError("headers_too_large", f"the head may have at most {MAX_HEAD_BYTES} bytes"))
+
+    def on_message_begin(self) -> None:
+        """Start the clock of a request."""
+        self._in_head = True
+        self._received = 0
+        self._reading_since = self.loop.time()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """End the head."""
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Stop the clock: the whole request is here."""
+        self._reading_since = None
+        super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        """Note since when the client takes nothing."""
+        self._stalled_since = self.loop.time()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """Forget it."""
+        self._stalled_since = None
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer bytes that are no HTTP in the shape of every other error."""
+        self._refuse(ApiError("invalid_http", "the bytes received are not a valid HTTP/1.1 request"))
+
+    def _look(self) -> None:
+        now = self.loop.time()
+        self._watch = self.loop.call_later(_LOOK_EVERY_S, self._look)
+        if self._stalled_since is not None and now - self._stalled_since > STALLED_ANSWER_S:
+            self.transport.abort()
+        elif self._reading_since is not None:
+            allowed = GRACE_S + self._received / MIN_BYTES_PER_S
+            if now - self._reading_since > allowed:
+                self._drop_slow()
+
+    def _drop_slow(self) -> None:
+        if self._received == 0:
+            self.transport.close()
+        else:
+            self._refuse(ApiError("request_timeout", "the request came too slowly"))
+
+    def _refuse(self, error: ApiError) -> None:
+        """Close the connection, with an answer of our own unless another request's answer is due or under way."""
+        if self._is_turn_of_request_being_read():
+            body = error.body(new_request_id())
+            headers = [*self.server_state.default_headers, *error.headers()]
+            headers += [(b"content-length", str(len(body)).encode()), (b"connection", b"close")]
+            lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+            self.transport.write(STATUS_LINE[error.status] + lines + b"\r\n" + body)
+        self.transport.close()
+
+    def _is_turn_of_request_being_read(self) -> bool:
+        cycle = cast("RequestResponseCycle | None", self.cycle)  # of the latest request whose head is complete
+        if cycle is None:
+            return True
+        if self._in_head:
+            return cycle.response_complete
+        return not cycle.response_started and not self.pipeline
