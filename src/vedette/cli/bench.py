@@ -1,0 +1,7 @@
+"""`vedette bench`."""
+
+from __future__ import annotations
+
+
+def bench() -> None:
+    """bench."""

@@ -1,0 +1,7 @@
+"""`vedette evaluate`."""
+
+from __future__ import annotations
+
+
+def evaluate() -> None:
+    """evaluate."""

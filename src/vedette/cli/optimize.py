@@ -1,0 +1,7 @@
+"""`vedette optimize`."""
+
+from __future__ import annotations
+
+
+def optimize() -> None:
+    """optimize."""

@@ -1,0 +1,7 @@
+"""`vedette scan`."""
+
+from __future__ import annotations
+
+
+def scan() -> None:
+    """scan."""

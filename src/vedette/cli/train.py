@@ -1,0 +1,7 @@
+"""`vedette train`."""
+
+from __future__ import annotations
+
+
+def train() -> None:
+    """train."""
