@@ -201,3 +201,12 @@ def test_any_bytes_give_settings_or_one_named_error(tmp_path: Path, raw: bytes) 
         assert isinstance(load_settings(file), Settings)
     except ConfigError as error:
         assert "c.yaml" in str(error)  # noqa: PT017
+
+
+def test_every_bound_has_its_reason() -> None:
+    page = (ROOT / "RATIONALE.md").read_text()
+    bounds = [key for key in keys() if key.type_name.startswith(("integer", "number"))]
+    missing = [
+        key.dotted for key in bounds if f"`{'.'.join(key.path[1:])}`" not in page and f"`{key.path[-1]}`" not in page
+    ]
+    assert missing == []
