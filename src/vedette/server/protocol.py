@@ -25,6 +25,7 @@ MAX_HEAD_BYTES = 64 * 1024  # nginx takes 4 x 8 KiB, Node 16 KiB; the target is 
 MIN_BYTES_PER_S = 16 * 1024  # a 16-MiB body may take 17 minutes; a byte a second ends with the grace
 GRACE_S = 10.0
 STALLED_ANSWER_S = 30.0
+LINGER_S = 2.0
 MAX_CONNECTIONS = 16_384
 _LOOK_EVERY_S = 2.5
 
@@ -35,6 +36,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start watching the connection, or refuse it where there are too many."""
         super().connection_made(transport)
+        self._refused = False
         self._in_head = True
         self._received = 0  # bytes of the request that is being read
         self._reading_since: float | None = self.loop.time()
@@ -42,6 +44,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._watch = self.loop.call_later(_LOOK_EVERY_S, self._look)
         if len(self.connections) > MAX_CONNECTIONS:
             self._refuse(ApiError("overloaded", "too many connections", retry_after_s=1))
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop watching."""
@@ -50,8 +53,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Count, parse, and refuse a head that does not end."""
-        self._received += len(data)
+        if self._refused:
+            return
         super().data_received(data)
+        self._received += len(data)  # after the parsing, which starts the count anew with each request
         if self._in_head and self._received > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(ApiError("headers_too_large", f"the head may have at most {MAX_HEAD_BYTES} bytes"))
 
@@ -87,6 +92,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._refuse(ApiError("invalid_http", "the bytes received are not a valid HTTP/1.1 request"))
 
     def _look(self) -> None:
+        if self._refused:
+            return
         now = self.loop.time()
         self._watch = self.loop.call_later(_LOOK_EVERY_S, self._look)
         if self._stalled_since is not None and now - self._stalled_since > STALLED_ANSWER_S:
@@ -103,13 +110,24 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._refuse(ApiError("request_timeout", "the request came too slowly"))
 
     def _refuse(self, error: ApiError) -> None:
-        """Close the connection, with an answer of our own unless another request's answer is due or under way."""
+        """End the connection, with an answer of our own unless another request's answer is due or under way.
+
+        The client may still be sending. Closing at once would reset the connection and could lose the answer, so only
+        our side is closed, and what still comes is thrown away for `LINGER_S` seconds.
+        """
+        if self._refused:
+            return
+        self._refused = True
         if self._is_turn_of_request_being_read():
             body = error.body(new_request_id())
             headers = [*self.server_state.default_headers, *error.headers()]
             headers += [(b"content-length", str(len(body)).encode()), (b"connection", b"close")]
             lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
             self.transport.write(STATUS_LINE[error.status] + lines + b"\r\n" + body)
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+                self.loop.call_later(LINGER_S, self.transport.close)
+                return
         self.transport.close()
 
     def _is_turn_of_request_being_read(self) -> bool:

@@ -1,0 +1,123 @@
+"""Slow, endless and senseless clients meet a bound and a named end, on a real socket."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import pytest
+
+from tests.server.live import exchange, running
+from vedette.server import protocol
+
+
+async def echo(scope, receive, send):
+    """Answer with the length of the body, once it is here."""
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        size, more = size + len(message["body"]), message["more_body"]
+    body = str(size).encode()
+    await send(
+        {"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(len(body)).encode())]}
+    )
+    await send({"type": "http.response.body", "body": body})
+
+
+@pytest.fixture(scope="module")
+def port():
+    with running(echo) as port:
+        yield port
+
+
+def split(answer):
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), head.lower(), body
+
+
+def code(answer):
+    return json.loads(split(answer)[2])["error"]["code"]
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET\r\n\r\n",
+        b"\x00" * 100,
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
+    ],
+)
+def test_bytes_that_are_no_http(port, garbage):
+    answer = exchange(port, garbage)
+    status, head, _ = split(answer)
+    assert (status, code(answer)) == (400, "invalid_http")
+    assert b"connection: close" in head
+    assert b"content-type: application/json" in head
+
+
+def test_an_endless_head(port):
+    answer = exchange(port, b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X-A: " + b"a" * 400_000)
+    assert (split(answer)[0], code(answer)) == (431, "headers_too_large")
+
+
+def test_a_long_head_within_the_bound_passes(port):
+    answer = exchange(port, b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-A: " + b"a" * 60_000 + b"\r\n\r\n")
+    assert split(answer)[0] == 200
+
+
+@pytest.fixture
+def hurried(monkeypatch):
+    """The same bounds with a shorter clock."""
+    monkeypatch.setattr(protocol, "GRACE_S", 0.3)
+    monkeypatch.setattr(protocol, "_LOOK_EVERY_S", 0.05)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"GET / HT", b"POST / HTTP/1.1\r\nHost: a\r\n", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc"],
+)
+def test_a_request_that_never_ends(port, hurried, start):
+    answer = exchange(port, start)
+    assert (split(answer)[0], code(answer)) == (408, "request_timeout")
+
+
+def test_a_connection_that_says_nothing_is_closed(port, hurried):
+    assert exchange(port, b"") == b""
+
+
+def test_a_request_that_never_ends_after_an_answered_one(port, hurried):
+    answer = exchange(port, b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HT")
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b'"request_timeout"' in answer
+
+
+def test_a_half_closed_client_is_closed(port):
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as conn:
+        conn.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc")
+        conn.shutdown(socket.SHUT_WR)
+        assert conn.recv(1000) == b""
+
+
+def test_keep_alive_and_pipelining(port):
+    one = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
+    last = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nConnection: close\r\n\r\nab"
+    answers = exchange(port, one * 50 + last)
+    assert answers.count(b"HTTP/1.1 200") == 51
+    assert answers.endswith(b"\r\n\r\n2")
+
+
+def test_too_many_connections(port, monkeypatch):
+    monkeypatch.setattr(protocol, "MAX_CONNECTIONS", 0)
+    answer = exchange(port, b"")
+    assert (split(answer)[0], code(answer)) == (503, "overloaded")
+    assert b"retry-after: 1" in split(answer)[1]
