@@ -37,8 +37,11 @@ class EncoderLayer(nn.Module):
         B, T, D = x.shape
         qkv = self.qkv(self.norm1(x)).reshape(B, T, 3, self.n_heads, D // self.n_heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, H, T, D/H)
-        weights = torch.softmax((q * self.scale) @ k.transpose(-2, -1) + bias, dim=-1)  # (B, H, T, T)
-        x = x + self.dropout(self.out((weights @ v).transpose(1, 2).reshape(B, T, D)))
+        if self.training:  # the fused kernel, equal up to rounding
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)  # (B, H, T, D/H)
+        else:
+            mixed = torch.softmax((q * self.scale) @ k.transpose(-2, -1) + bias, dim=-1) @ v
+        x = x + self.dropout(self.out(mixed.transpose(1, 2).reshape(B, T, D)))
         return x + self.dropout(self.down(F.gelu(self.up(self.norm2(x)))))
 
 
@@ -71,9 +74,8 @@ class AnomalyDetector(nn.Module):
             x = layer(x, bias[:, None, None, :])
         x = self.norm(x)
         weights = torch.softmax(self.pool(x).squeeze(-1) + bias, dim=-1)  # (B, T)
-        shares = self.classify(x) * weights.unsqueeze(-1)  # (B, T, C)
-        logits = shares.sum(1) + self.bias
+        logits = self.classify((weights.unsqueeze(1) @ x).squeeze(1)) + self.bias  # pooled (B, D) -> (B, C)
         top = logits[:, 1:].argmax(-1) + 1  # (B,) strongest attack class
-        pick = top[:, None, None].expand(-1, ids.shape[1], 1)
-        evidence = shares.gather(2, pick).squeeze(-1) - shares[:, :, 0]
+        direction = self.classify.weight[top] - self.classify.weight[0]  # (B, D)
+        evidence = (x @ direction.unsqueeze(-1)).squeeze(-1) * weights
         return logits, evidence

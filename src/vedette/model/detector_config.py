@@ -20,7 +20,7 @@ class DetectorConfig:
     max_tokens: int = 128
     d_model: int = 96
     n_layers: int = 2
-    n_heads: int = 4
+    n_heads: int = 3
     d_ff: int = 384
     classes: tuple[str, ...] = CLASSES
 

@@ -24,6 +24,7 @@ _BACKSLASH = re.compile(
 _ENTITY = re.compile(r"&(?:#0{0,32}([0-9]{1,7});?|#[xX]0{0,32}([0-9A-Fa-f]{1,6});?|([A-Za-z][A-Za-z0-9]{1,31});)")
 _UTF7_RUN = re.compile(r"\+(A[A-Za-z0-9+/]{2,64})-?")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\-]{12,}={0,2}\Z")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _WS = re.compile(r"\s+")
 
 
@@ -57,6 +58,16 @@ codecs.register_error("vedette", _overlong_or_latin1)
 def utf8(data: bytes) -> str:
     """Decode bytes as UTF-8; overlong forms give what they hide, other invalid bytes their Latin-1 character."""
     return data.decode("utf-8", "vedette")
+
+
+def without_surrogates(text: str) -> str:
+    """Return `text` as encodable Unicode: bytes kept by ``surrogateescape`` decode as in `utf8`, others give U+FFFD."""
+    if text.isascii() or not _SURROGATE.search(text):
+        return text
+    try:
+        return utf8(text.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        return _SURROGATE.sub("\ufffd", text)
 
 
 def percent(text: str) -> str:

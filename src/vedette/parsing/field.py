@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from vedette.config import InspectionSettings
+from vedette.parsing.decoders import without_surrogates
 from vedette.verdict import NotInspected
 
 Kind = Literal["value", "name"]
@@ -62,6 +63,8 @@ class FieldCollector:
         if len(value) > self.limits.max_value_chars:
             value = value[: self.limits.max_value_chars]
             self.refuse(location, name, "max_value_chars")
+        if not (name.isascii() and value.isascii()):
+            name, value = without_surrogates(name), without_surrogates(value)
         self.fields.append(Field(location, name, value, decoded_by, kind))
 
     def add_name(self, location: str, name: str, decoded_by: tuple[str, ...] = ()) -> None:
@@ -75,4 +78,4 @@ class FieldCollector:
         """Report a part that is not read; each (location, reason) pair is listed once."""
         if (location, reason) not in self._refused:
             self._refused.add((location, reason))
-            self.not_inspected.append(NotInspected(location=location, name=name[:256], reason=reason))
+            self.not_inspected.append(NotInspected(location=location, name=without_surrogates(name[:256]), reason=reason))

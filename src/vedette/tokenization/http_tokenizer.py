@@ -115,32 +115,27 @@ class HTTPTokenizer:
 
     def windows(self, field: Field) -> list[Window]:
         """Return what the model has to read of `field`; nothing if the screen shows it inert."""
-        text = field.value
-        if is_inert(text) and field.kind == "value":
-            return []
-        context = context_of(field)
-        if len(text) <= SEGMENT:
-            return [Window(context, text, 0)]
-        return [
-            Window(context if start == 0 else context + " more", text[start:end], start)
-            for start, end in _segments(text)
-        ]
+        return windows_of(field)
 
     # -- windows to ids ----------------------------------------------------------------------------------------------
 
     def encode(self, windows: Sequence[Window]) -> list[list[list[int]]]:
         """Windows -> for each its rows of token ids (one or more, each of at most `max_tokens`, overlapping)."""
-        encodings = self._bpe.encode_batch_fast([view(window.text) for window in windows], add_special_tokens=False)
         rows = []
-        for window, encoding in zip(windows, encodings, strict=True):
+        for window, ids in zip(windows, self.encode_texts([view(window.text) for window in windows]), strict=True):
             context = self.context_ids(window.context)
-            ids = encoding.ids
-            room = self.max_tokens - len(context)
-            if len(ids) <= room:
-                rows.append([context + ids])
-            else:
-                rows.append([context + ids[start : start + room] for start in self._starts(len(ids), room)])
+            rows.append([context + piece for piece in self.cut(ids, self.max_tokens - len(context))])
         return rows
+
+    def encode_texts(self, views: list[str]) -> list[list[int]]:
+        """Text views -> their ids, without context and uncut."""
+        return [encoding.ids for encoding in self._bpe.encode_batch_fast(views, add_special_tokens=False)]
+
+    def cut(self, ids: list[int], room: int) -> list[list[int]]:
+        """Ids -> pieces of at most `room` that cover them all, overlapping by at least a quarter."""
+        if len(ids) <= room:
+            return [ids]
+        return [ids[start : start + room] for start in self._starts(len(ids), room)]
 
     def spans(self, window: Window, row: int = 0) -> list[tuple[int, int]]:
         """Token index of row `row` -> [start, end) characters of the field's value; context tokens give (0, 0)."""
@@ -167,6 +162,19 @@ class HTTPTokenizer:
         """Where rows of `room` tokens begin so that they cover `length` tokens, overlapping by at least a quarter."""
         stride = room - room // 4
         return [*range(0, length - room, stride), length - room]
+
+
+def windows_of(field: Field) -> list[Window]:
+    """Return what a model has to read of `field`; nothing if the screen shows it inert. Needs no vocabulary."""
+    text = field.value
+    if is_inert(text) and field.kind == "value":
+        return []
+    context = context_of(field)
+    if len(text) <= SEGMENT:
+        return [Window(context, text, 0)]
+    return [
+        Window(context if start == 0 else context + " more", text[start:end], start) for start, end in _segments(text)
+    ]
 
 
 def _segments(text: str) -> list[tuple[int, int]]:

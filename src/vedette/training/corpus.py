@@ -1,0 +1,230 @@
+"""The training corpus: every record of the data directory as the model would read it.
+
+Records go through the same pipeline, screen and tokenizer as live traffic. A record gives a bag of windows; a benign
+record's windows are all benign, an attack record is malicious in at least one of them, not in each (multiple-instance
+labels), unless it has only one. Bare values are placed into requests at random, attack and benign alike, so that neither
+place nor parameter name tells them apart.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import msgspec
+
+from vedette.datasets.benign import generate as generate_benign
+from vedette.datasets.generate import GENERATORS, generate_attack
+from vedette.errors import RequestError
+from vedette.http_request import HTTPRequest
+from vedette.parsing.pipeline import ParsingPipeline
+from vedette.parsing.record import parse_record
+from vedette.tokenization.http_tokenizer import Window, windows_of
+from vedette.tokenization.text_view import view
+from vedette.training.split import group_of, part_of
+from vedette.verdict import BENIGN
+
+# Names of the slots that values are placed in; drawn alike for attacks and harmless values.
+_NAMES = (
+    "q s id page name user username email title text content body message comment description url link redirect next"
+    " return file path filename template lang locale category cat item product sku query search keyword filter sort order"
+    " date from to price color size ref source data value input param key token session hash callback action type mode view"
+    " field code address city phone subject note tag tags src img image domain host debug config settings options payload"
+    " cmd html json xml label summary question answer review bio about company country zip p a b c x y z v t d e f g"
+).split()
+_PLACES = ("query",) * 7 + ("form",) * 4 + ("json",) * 5 + ("multipart", "xml", "path", "cookie", "cookie", "header")
+_SKIPPED_FILES = ("ambiguous_blns", "ambiguous_sql_spider", "sql_bi_ambiguous")
+# Which header or place the values of a file belong in, where they are not free text.
+_HOME = {"user_agents": "User-Agent", "referrers": "Referer", "cookies": "Cookie", "mail_headers": "X-Mail"}
+
+
+class Bag(msgspec.Struct, array_like=True):
+    """One record: its label (a class), group, origin, part and its distinct windows as (context, view)."""
+
+    label: str
+    group: str
+    origin: str
+    part: str
+    windows: list[tuple[str, str]]
+    record_id: str = ""
+
+
+def place_value(value: str, rng: random.Random, home: str | None = None) -> HTTPRequest:
+    """Put a bare value into one slot of an otherwise empty request, encoded so that decoding gives it back."""
+    if home == "Cookie":
+        return HTTPRequest("GET", "/", (("Cookie", value),))
+    if home:
+        return HTTPRequest("GET", "/", ((home, value),))
+    place, name = rng.choice(_PLACES), rng.choice(_NAMES)
+    escaped = quote(value, safe="", errors="surrogatepass")
+    if place == "query":
+        return HTTPRequest("GET", f"/?{name}={escaped}")
+    if place == "path":
+        return HTTPRequest("GET", "/" + quote(value, safe="/", errors="surrogatepass"))
+    if place == "cookie":
+        return HTTPRequest("GET", "/", (("Cookie", f"{name}={escaped}"),))
+    if place == "header":
+        return HTTPRequest("GET", "/", ((rng.choice(("Referer", "User-Agent", "X-Forwarded-For", "X-Api", "Origin")), escaped),))
+    if place == "form":
+        return _body("application/x-www-form-urlencoded", f"{name}={escaped}")
+    if place == "json":
+        document: Any = {name: value}
+        for _ in range(rng.choice((0, 0, 1, 2))):
+            document = {rng.choice(_NAMES): document} if rng.random() < 0.7 else [document]
+        return _body("application/json", json.dumps(document, ensure_ascii=rng.random() < 0.5))
+    if place == "xml":
+        text = value.replace("&", "&amp;").replace("<", "&lt;")
+        return _body("text/xml", f"<r><{name}>{text}</{name}></r>")
+    part = f'--q\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n--q--\r\n'
+    return _body("multipart/form-data; boundary=q", part)
+
+
+def _body(content_type: str, text: str) -> HTTPRequest:
+    return HTTPRequest("POST", "/", (("Content-Type", content_type),), text.encode("utf-8", "surrogatepass"))
+
+
+class Reader:
+    """Requests -> bags, by the code path of live traffic."""
+
+    def __init__(self) -> None:
+        self._pipeline = ParsingPipeline()
+
+    def windows(self, request: HTTPRequest) -> list[tuple[str, str]]:
+        """Return the distinct (context, view) windows that the model would read, first 64."""
+        windows: dict[tuple[str, str], None] = {}
+        for field in self._pipeline.parse(request).fields:
+            for window in windows_of(field):
+                windows[(window.context, view(window.text))] = None
+                if len(windows) >= 64:
+                    return list(windows)
+        return list(windows)
+
+    def record(self, record: dict[str, Any], origin: str, rng: random.Random) -> list[Bag]:
+        """Return the bags of one data record; a bare value in training is placed twice, elsewhere as ``/?q=``."""
+        part = part_of(record)
+        if part == "drop":
+            return []
+        label = BENIGN if record["label"] == "benign" else str(record["class"])
+        group = group_of(record)
+        value = record.get("value") if record.get("kind") == "value" else None
+        if value is None or part == "test":
+            requests = [parse_record(json.dumps(record)).request]
+        else:
+            home = _HOME.get(origin.rpartition("/")[2])
+            requests = [place_value(value, rng, home) for _ in range(1 if home else 2)]
+        identifier = str(record.get("id", ""))
+        return [Bag(label, group, origin, part, self.windows(request), identifier) for request in requests]
+
+
+def read_file(path: Path, origin: str, seed: int) -> list[Bag]:
+    """Return the bags of one file of the data directory. Records that cannot be read are left out."""
+    rng, reader, bags = random.Random(f"{seed}:{origin}"), Reader(), []
+    with lzma.open(path, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            try:
+                bags += reader.record(json.loads(line), origin, rng)
+            except RequestError:
+                continue
+    return bags
+
+
+def generate_bags(label: str, count: int, seed: int) -> list[Bag]:
+    """Return `count` bags of one attack class, or of hard negatives for "benign", from our own grammars."""
+    rng, reader, bags = random.Random(f"{seed}:{label}"), Reader(), []
+    for _ in range(count):
+        value = generate_benign(rng) if label == BENIGN else generate_attack(label, rng)
+        windows = reader.windows(place_value(value, rng))
+        if windows:
+            bags.append(Bag(label, f"generated:{label}", f"generated/{label}", "train", windows))
+    return bags
+
+
+def _job(job: tuple[str, str, int, int]) -> list[Bag]:
+    kind, argument, count, seed = job
+    if kind == "file":
+        path = Path(argument)
+        return read_file(path, f"{path.parent.name}/{path.name.partition('.')[0]}", seed)
+    return generate_bags(argument, count, seed)
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusPlan:
+    """How much to generate beside the files: draws per attack class and draws of hard negatives."""
+
+    per_class: int = 30_000
+    hard_negatives: int = 200_000
+    seed: int = 7
+    chunk: int = 5_000
+
+    def jobs(self, data: Path) -> list[tuple[str, str, int, int]]:
+        files = [p for p in sorted(data.glob("*/*.jsonl.xz")) if p.name.partition(".")[0] not in _SKIPPED_FILES]
+        jobs = [("file", str(path), 0, self.seed) for path in files]
+        for label, total in [(BENIGN, self.hard_negatives), *((name, self.per_class) for name in GENERATORS)]:
+            for index, start in enumerate(range(0, total, self.chunk)):
+                jobs.append(("generate", label, min(self.chunk, total - start), self.seed + 1000 * index))
+        return jobs
+
+
+def build(data: Path, plan: CorpusPlan, processes: int) -> Iterator[tuple[str, list[Bag]]]:
+    """Yield (job name, its bags) for every file and generator, in order."""
+    jobs = plan.jobs(data)
+    with ProcessPoolExecutor(processes) as pool:
+        for job, bags in zip(jobs, pool.map(_job, jobs), strict=True):
+            yield f"{job[1].rpartition('/')[2]}", bags
+
+
+class Example(NamedTuple):
+    """One window with a label: what a training step sees. `bag` numbers attack records whose label is not certain."""
+
+    context: str
+    text: str
+    label: str
+    origin: str
+    bag: int
+
+
+def examples_of(bags: Iterable[Bag]) -> list[Example]:
+    """Training bags -> distinct examples.
+
+    A window that stands in benign records is never an attack by its bag alone; an attack bag that keeps one window is
+    certain (bag -1), one that keeps several is left for the trainer to decide.
+    """
+    bags = [bag for bag in bags if bag.part == "train"]
+    benign = {window for bag in bags if bag.label == BENIGN for window in bag.windows}
+    benign_texts = {text for _, text in benign}
+    seen: dict[tuple[str, str, str], None] = {}
+    examples: list[Example] = []
+    number = 0
+    for bag in bags:
+        windows = bag.windows
+        if bag.label != BENIGN:
+            windows = [window for window in windows if window[1] not in benign_texts]
+        certain = bag.label == BENIGN or len(windows) == 1
+        if not certain:
+            number += 1
+        for context, text in windows:
+            if (key := (bag.label, context, text)) in seen:
+                continue
+            seen[key] = None
+            examples.append(Example(context, text, bag.label, bag.origin, -1 if certain else number))
+    return examples
+
+
+def split_keys(bags: Iterable[Bag]) -> set[str]:
+    """Return what training has seen of attacks, after decoding: the texts, without their places."""
+    return {text for bag in bags if bag.part == "train" and bag.label != BENIGN for _, text in bag.windows}
+
+
+def is_copy(windows: Sequence[tuple[str, str]], seen: set[str]) -> bool:
+    """True if every window of a held-out attack stands in the training attacks."""
+    return bool(windows) and all(text in seen for _, text in windows)
+
+
+__all__ = ["Bag", "CorpusPlan", "Example", "Reader", "Window", "build", "examples_of", "is_copy", "split_keys"]

@@ -1,0 +1,171 @@
+"""Examples as arrays of token ids, and the batches drawn from them.
+
+One row is what the model sees at once: context ids, then at most ``max_tokens`` of text. Batches draw attacks and
+harmless rows half and half; attack classes by the square root of their number, generated and collected examples in equal
+parts; harmless rows half at random over their origins and half from the rows that the model last found hardest.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vedette.model.detector_config import CLASSES
+from vedette.tokenization.http_tokenizer import HTTPTokenizer
+from vedette.training.corpus import Example
+
+_CHUNK = 20_000
+CROP = 48
+SURROUND = 64  # tokens of harmless text around an attack, at most
+
+
+@dataclass(slots=True)
+class Rows:
+    """N rows: `ids` holds the text ids of all rows end to end, row i at ids[start[i]:start[i+1]]."""
+
+    ids: NDArray[np.int16]
+    start: NDArray[np.int64]  # (N + 1,)
+    context: NDArray[np.int32]  # (N,) index into `contexts`
+    label: NDArray[np.int16]  # (N,) index into CLASSES
+    origin: NDArray[np.int16]  # (N,) index into `origins`
+    bag: NDArray[np.int32]  # (N,) -1, or the number of the record whose malicious row is not known
+    contexts: list[list[int]]
+    origins: list[str]
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def text(self, row: int) -> NDArray[np.int16]:
+        """Text ids of one row."""
+        return self.ids[self.start[row] : self.start[row + 1]]
+
+
+def rows_of(examples: Sequence[Example], tokenizer: HTTPTokenizer) -> Rows:
+    """Tokenise examples; an attack text longer than one window becomes a bag of its own."""
+    contexts: dict[str, int] = {}
+    origins: dict[str, int] = {}
+    flat: list[NDArray[np.int16]] = []
+    lengths, columns = [0], ([], [], [], [])  # type: ignore[var-annotated]
+    next_bag = max((example.bag for example in examples), default=0) + 1
+    index = {name: number for number, name in enumerate(CLASSES)}
+    for at in range(0, len(examples), _CHUNK):
+        chunk = examples[at : at + _CHUNK]
+        for example, ids in zip(chunk, tokenizer.encode_texts([e.text for e in chunk]), strict=True):
+            room = tokenizer.max_tokens - len(tokenizer.context_ids(example.context))
+            pieces = tokenizer.cut(ids, room)
+            bag = example.bag
+            if len(pieces) > 1 and bag < 0 and example.label != CLASSES[0]:
+                bag, next_bag = next_bag, next_bag + 1
+            for piece in pieces:
+                flat.append(np.array(piece, np.int16))
+                lengths.append(len(piece))
+                columns[0].append(contexts.setdefault(example.context, len(contexts)))
+                columns[1].append(index[example.label])
+                columns[2].append(origins.setdefault(example.origin, len(origins)))
+                columns[3].append(bag)
+    return Rows(
+        ids=np.concatenate(flat) if flat else np.zeros(0, np.int16),
+        start=np.cumsum(lengths, dtype=np.int64),
+        context=np.array(columns[0], np.int32),
+        label=np.array(columns[1], np.int16),
+        origin=np.array(columns[2], np.int16),
+        bag=np.array(columns[3], np.int32),
+        contexts=[tokenizer.context_ids(context) for context in contexts],
+        origins=list(origins),
+    )
+
+
+@dataclass(slots=True)
+class Sampler:
+    """Draws training batches; `hard` are benign rows to draw more often, `extra` attack rows decided from bags."""
+
+    rows: Rows
+    rng: np.random.Generator
+    max_tokens: int
+    hard: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    _attacks: dict[int, list[NDArray[np.int64]]] = field(default_factory=dict)
+    _benign: list[NDArray[np.int64]] = field(default_factory=list)
+    _benign_weights: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+    def __post_init__(self) -> None:
+        by_origin = defaultdict(list)
+        for row in np.flatnonzero(self.rows.label == 0):
+            by_origin[int(self.rows.origin[row])].append(row)
+        self._benign = [np.array(rows) for rows in by_origin.values()]
+        weights = np.array([len(rows) for rows in self._benign], np.float64) ** 0.7
+        self._benign_weights = weights / weights.sum()
+        self.decide(np.flatnonzero((self.rows.label > 0) & (self.rows.bag < 0)))
+
+    def decide(self, attack_rows: NDArray[np.int64]) -> None:
+        """Set the attack rows to draw from, in two pools for each class: collected and generated."""
+        generated = np.array([origin.startswith("generated/") for origin in self.rows.origins])
+        is_generated = generated[self.rows.origin[attack_rows]]
+        self._attacks = {}
+        for label in np.unique(self.rows.label[attack_rows]):
+            of_class = self.rows.label[attack_rows] == label
+            pools = [attack_rows[of_class & ~is_generated], attack_rows[of_class & is_generated]]
+            self._attacks[int(label)] = [pool for pool in pools if len(pool)]
+
+    def batches(self, size: int, groups: int = 8) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Yield (ids (B, T), labels (B,)) without end; `groups` batches are drawn at once and cut by length."""
+        labels = list(self._attacks)
+        counts = np.array([sum(map(len, self._attacks[label])) for label in labels], np.float64)
+        weights = np.sqrt(counts)
+        weights[[CLASSES[label] == "probe" for label in labels]] *= 0.3
+        weights /= weights.sum()
+        while True:
+            drawn = [self._attack(labels[k]) for k in self.rng.choice(len(labels), size * groups // 2, p=weights)]
+            drawn += [self._harmless() for _ in range(size * groups // 2)]
+            drawn.sort(key=lambda pair: len(pair[0]))
+            cuts = [drawn[at : at + size] for at in range(0, len(drawn), size)]
+            self.rng.shuffle(cuts)  # type: ignore[arg-type]
+            for cut in cuts:
+                yield pad([ids for ids, _ in cut]), np.array([label for _, label in cut], np.int64)
+
+    def _attack(self, label: int) -> tuple[list[int], int]:
+        pools = self._attacks[label]
+        pool = pools[self.rng.integers(len(pools))]
+        return self._draw(int(pool[self.rng.integers(len(pool))]), surround=True), label
+
+    def _harmless(self) -> tuple[list[int], int]:
+        if len(self.hard) and self.rng.random() < 0.5:
+            row = int(self.hard[self.rng.integers(len(self.hard))])
+        else:
+            row = self._benign_row()
+        return self._draw(row, surround=False), 0
+
+    def _benign_row(self) -> int:
+        pool = self._benign[self.rng.choice(len(self._benign), p=self._benign_weights)]
+        return int(pool[self.rng.integers(len(pool))])
+
+    def _draw(self, row: int, surround: bool) -> list[int]:
+        """Ids of a row, sometimes with another row's context, sometimes inside a stretch of harmless text."""
+        rng = self.rng
+        context = self.rows.contexts[self.rows.context[row]]
+        if rng.random() < 0.15:
+            context = self.rows.contexts[self.rows.context[rng.integers(len(self.rows))]]
+        text = self.rows.text(row)
+        room = self.max_tokens - len(context)
+        if not surround and len(text) > CROP and rng.random() < 0.75:  # a piece of harmless text is harmless, and cheaper
+            start = int(rng.integers(0, len(text) - CROP + 1))
+            text = text[start : start + CROP]
+        if surround and len(text) < room and rng.random() < 0.3:
+            before, after = self.rows.text(self._benign_row()), self.rows.text(self._benign_row())
+            spare = min(room - len(text), SURROUND)
+            head = int(rng.integers(0, min(len(before), spare) + 1))
+            tail = int(rng.integers(0, min(len(after), spare - head) + 1))
+            text = np.concatenate([before[len(before) - head :], text, after[:tail]])
+        return [*context, *text[:room].tolist()]
+
+
+def pad(rows: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    """Rows of ids -> (B, T) with zeros behind the shorter ones."""
+    width = max(map(len, rows))
+    ids = np.zeros((len(rows), width), np.int64)
+    for number, row in enumerate(rows):
+        ids[number, : len(row)] = row
+    return ids

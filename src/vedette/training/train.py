@@ -1,0 +1,290 @@
+"""The recipe: data directory in, bundle out. `make train` and `vedette train` run this.
+
+    corpus -> vocabulary -> rows -> steps (warm-up, cosine; hardest harmless rows re-drawn; bags decided twice)
+           -> averaged weights -> calibration on sites never trained on -> bundle, report, plots
+
+Every stage is kept in the run directory, so that a run that was cut off goes on where it stopped: the corpus and the
+vocabulary as files, the steps as a checkpoint. Same data, plan and seed give the same draws.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import lzma
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from vedette.model.anomaly_detector import AnomalyDetector
+from vedette.model.detector_config import CLASSES, DetectorConfig
+from vedette.tokenization.http_tokenizer import HTTPTokenizer
+from vedette.training.corpus import Bag, CorpusPlan, build, examples_of, is_copy, split_keys
+from vedette.training.rows import Rows, Sampler, pad, rows_of
+from vedette.training.split import part_of
+
+Log = Callable[[str], None]
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainPlan:
+    """All choices of a run. `steps` batches of `batch` windows; 14,000 of 256 take about 70 minutes on two cores."""
+
+    corpus: CorpusPlan = field(default_factory=CorpusPlan)
+    vocab_size: int = 4096
+    max_tokens: int = 128
+    d_model: int = 96
+    n_layers: int = 2
+    n_heads: int = 3
+    d_ff: int = 384
+    dropout: float = 0.0
+    steps: int = 14_000
+    batch: int = 256
+    learning_rate: float = 1.5e-3
+    warm_up: int = 400
+    weight_decay: float = 0.02
+    label_smoothing: float = 0.01
+    average_decay: float = 0.999
+    decide_at: tuple[float, ...] = (0.2, 0.5)
+    hard_every: int = 1_000
+    hard_sample: int = 60_000
+    hard_keep: float = 0.1
+    seed: int = 7
+
+
+def prepare_corpus(data: Path, run: Path, plan: TrainPlan, processes: int, log: Log) -> list[Bag]:
+    """Return the bags of the corpus, from the run directory where they stand there already."""
+    path = run / "corpus.msgpack"
+    if path.exists():
+        bags: list[Bag] = msgspec.msgpack.decode(path.read_bytes(), type=list[Bag])
+        return bags
+    bags = []
+    for name, new in build(data, plan.corpus, processes):
+        bags += new
+        log(f"read {name}: {len(new)} bags")
+    path.write_bytes(msgspec.msgpack.encode(bags))
+    return bags
+
+
+def write_held_out(data: Path, bags: list[Bag], path: Path) -> dict[str, int]:
+    """Write the held-out records for `vedette evaluate`, without those that training has seen; return counts."""
+    seen = split_keys(bags)
+    copies = {bag.record_id for bag in bags if bag.part == "test" and bag.label != CLASSES[0] and is_copy(bag.windows, seen)}
+    counts = {"attack": 0, "benign": 0, "copies removed": len(copies)}
+    with gzip.open(path, "wt", encoding="utf-8") as out:
+        for file in sorted(data.glob("*/*.jsonl.xz")):
+            with lzma.open(file, "rt", encoding="utf-8") as lines:
+                for line in lines:
+                    record = json.loads(line)
+                    if part_of(record) == "test" and record.get("id") not in copies:
+                        counts[record["label"]] += 1
+                        out.write(json.dumps({key: value for key, value in record.items() if value is not None}) + "\n")
+    return counts
+
+
+def learn_vocabulary(bags: list[Bag], run: Path, plan: TrainPlan) -> HTTPTokenizer:
+    """Learn the vocabulary from training texts, attacks and harmless in equal parts, each distinct text once."""
+    path = run / "vocabulary.json"
+    if not path.exists():
+        rng = np.random.default_rng(plan.seed)
+        pools: list[list[str]] = [[], []]
+        seen: set[str] = set()
+        for bag in bags:
+            if bag.part == "train":
+                for _, text in bag.windows:
+                    if text not in seen:
+                        seen.add(text)
+                        pools[bag.label != CLASSES[0]].append(text[:512])
+        size = min(200_000, *map(len, pools))
+        texts = [pool[i] for pool in pools for i in rng.choice(len(pool), size, replace=False)]
+        HTTPTokenizer.train(texts, plan.vocab_size, plan.max_tokens).save(path)
+    return HTTPTokenizer.load(path, plan.max_tokens)
+
+
+class Trainer:
+    """The steps of a run, resumable from `checkpoint.pt` in the run directory."""
+
+    def __init__(self, rows: Rows, vocab_size: int, plan: TrainPlan, run: Path, log: Log) -> None:
+        torch.manual_seed(plan.seed)
+        self.rows, self.plan, self.run, self.log = rows, plan, run, log
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        config = DetectorConfig(vocab_size, plan.max_tokens, plan.d_model, plan.n_layers, plan.n_heads, plan.d_ff)
+        self.model = AnomalyDetector(config, plan.dropout).to(self.device)
+        self.average = AnomalyDetector(config).to(self.device).eval()
+        self.average.load_state_dict(self.model.state_dict())
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), plan.learning_rate, betas=(0.9, 0.98), weight_decay=plan.weight_decay
+        )
+        self.sampler = Sampler(rows, np.random.default_rng(plan.seed), plan.max_tokens)
+        self.loss = nn.CrossEntropyLoss(label_smoothing=plan.label_smoothing)
+        self.step = 0
+        self.decided = 0
+
+    def train(self, progress: Progress) -> None:
+        """Run the remaining steps."""
+        plan, recent, began = self.plan, [], time.monotonic()  # type: ignore[var-annotated]
+        batches = self.sampler.batches(plan.batch)
+        while self.step < plan.steps:
+            if self.decided < len(plan.decide_at) and self.step >= plan.decide_at[self.decided] * plan.steps:
+                self.decide_bags()
+                self.decided += 1
+                batches = self.sampler.batches(plan.batch)
+            if self.step and self.step % plan.hard_every == 0:
+                self.find_hard()
+                self.save()
+            ids, labels = next(batches)
+            recent.append(self._one(ids, labels))
+            self.step += 1
+            if self.step % 50 == 0:
+                rate = plan.batch * len(recent) / (time.monotonic() - began)
+                progress(self.step, plan.steps, f"loss {np.mean(recent):.4f}, {rate:.0f} windows/s")
+                if self.step % 500 == 0:
+                    self.log(f"step {self.step}: loss {np.mean(recent):.4f}, {rate:.0f} windows/s")
+                recent, began = [], time.monotonic()
+        self.save()
+
+    def _one(self, ids: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
+        plan = self.plan
+        warm = min(1.0, (self.step + 1) / plan.warm_up)
+        rate = plan.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.step / plan.steps)))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.model.train()
+        logits, _ = self.model(torch.from_numpy(ids).to(self.device))
+        loss = self.loss(logits, torch.from_numpy(labels).to(self.device))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        decay = min(plan.average_decay, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for kept, new in zip(self.average.parameters(), self.model.parameters(), strict=True):
+                kept.lerp_(new, 1 - decay)
+        return float(loss.detach())
+
+    def margins(self, indexes: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Log-odds of attack of rows under the averaged weights, (N,)."""
+        rows = [[*self.rows.contexts[self.rows.context[i]], *self.rows.text(i).tolist()] for i in indexes]
+        return attack_margins(self.average, rows, self.device)
+
+    def find_hard(self) -> None:
+        """Keep the harmless rows with the highest margins, out of a random sample and those kept before."""
+        benign = np.flatnonzero(self.rows.label == 0)
+        sample = self.sampler.rng.choice(benign, min(self.plan.hard_sample, len(benign)), replace=False)
+        pool = np.unique(np.concatenate([sample, self.sampler.hard]))
+        margins = self.margins(pool)
+        keep = max(256, int(self.plan.hard_keep * self.plan.hard_sample))
+        self.sampler.hard = pool[np.argsort(-margins)[:keep]]
+        top = np.sort(margins)[::-1]
+        self.log(f"hard rows: {len(self.sampler.hard)}, margins {top[0]:.1f} .. {top[min(keep, len(top)) - 1]:.1f}")
+
+    def decide_bags(self) -> None:
+        """In each bag call the row with the highest margin an attack, and those near it; drop bags without one."""
+        open_rows = np.flatnonzero(self.rows.bag >= 0)
+        sure = np.flatnonzero((self.rows.label > 0) & (self.rows.bag < 0))
+        if not len(open_rows):
+            return
+        margins = self.margins(open_rows)
+        best: dict[int, float] = {}
+        for bag, margin in zip(self.rows.bag[open_rows].tolist(), margins.tolist(), strict=True):
+            best[bag] = max(best.get(bag, -99.0), margin)
+        peak = np.array([best[bag] for bag in self.rows.bag[open_rows].tolist()])
+        chosen = open_rows[(margins >= peak - 0.5) & (margins > -1.0) | (margins > 3.0)]
+        dropped = sum(value <= -1.0 for value in best.values())
+        self.log(f"bags: {len(best)}, dropped for want of an attack {dropped}, attack rows chosen {len(chosen)}")
+        self.sampler.decide(np.concatenate([sure, chosen]))
+
+    def save(self) -> None:
+        """Write the checkpoint atomically."""
+        state = {
+            "step": self.step,
+            "decided": self.decided,
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "hard": torch.from_numpy(self.sampler.hard),
+        }
+        partial = self.run / "checkpoint.pt.new"
+        torch.save(state, partial)
+        partial.replace(self.run / "checkpoint.pt")
+
+    def resume(self) -> bool:
+        """Load the checkpoint if there is one. Draws after a resumption differ from those of an unbroken run."""
+        path = self.run / "checkpoint.pt"
+        if not path.exists():
+            return False
+        state = torch.load(path, weights_only=True, map_location=self.device)
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+        self.sampler.hard = state["hard"].numpy()
+        self.sampler.rng = np.random.default_rng([self.plan.seed, self.step])
+        if state["decided"]:
+            self.decide_bags()
+            self.decided = state["decided"]
+        return True
+
+
+def attack_margins(model: AnomalyDetector, rows: list[list[int]], device: str = "cpu") -> NDArray[np.float32]:
+    """Log-odds of attack (see `AnomalyScorer.margins`) for rows of ids, run length-sorted, (N,)."""
+    quiet = torch.tensor([name in (CLASSES[0], "probe") for name in model.config.classes], device=device)
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    result = np.zeros(len(rows), np.float32)
+    model.eval()
+    with torch.inference_mode():
+        for at in range(0, len(order), 512):
+            part = order[at : at + 512]
+            logits, _ = model(torch.from_numpy(pad([rows[i] for i in part])).to(device))
+            margin = logits[:, ~quiet].logsumexp(1) - logits[:, quiet].logsumexp(1)
+            result[part] = margin.cpu().numpy()
+    return result
+
+
+def bag_margins(model: AnomalyDetector, tokenizer: HTTPTokenizer, bags: list[Bag], device: str = "cpu") -> NDArray[np.float32]:
+    """Log-odds of attack of whole records: the worst row of each, -30 where the screen left nothing, (N,)."""
+    rows: list[list[int]] = []
+    owner: list[int] = []
+    windows = [(number, context, text) for number, bag in enumerate(bags) for context, text in bag.windows]
+    for at in range(0, len(windows), 20_000):
+        part = windows[at : at + 20_000]
+        for (number, context, _), ids in zip(part, tokenizer.encode_texts([text for *_, text in part]), strict=True):
+            head = tokenizer.context_ids(context)
+            for piece in tokenizer.cut(ids, tokenizer.max_tokens - len(head)):
+                rows.append([*head, *piece])
+                owner.append(number)
+    worst = np.full(len(bags), -30.0, np.float32)
+    if rows:
+        np.maximum.at(worst, np.array(owner), attack_margins(model, rows, device))
+    return worst
+
+
+def run_training(data: Path, run: Path, plan: TrainPlan, processes: int, log: Log, progress: Progress) -> Trainer:
+    """Prepare, train and return the trainer, whose `average` is the model to ship."""
+    run.mkdir(parents=True, exist_ok=True)
+    (run / "plan.json").write_text(json.dumps(asdict(plan), indent=2))
+    bags = prepare_corpus(data, run, plan, processes, log)
+    tokenizer = learn_vocabulary(bags, run, plan)
+    rows = rows_of(examples_of(bags), tokenizer)
+    log(f"{len(rows)} rows, {int((rows.label == 0).sum())} harmless, {rows.ids.size / max(1, len(rows)):.1f} tokens each")
+    trainer = Trainer(rows, tokenizer.vocab_size, plan, run, log)
+    if trainer.resume():
+        log(f"resumed at step {trainer.step}")
+    trainer.train(progress)
+    return trainer
+
+
+def summary(plan: TrainPlan) -> dict[str, Any]:
+    """The plan as JSON types, for the manifest."""
+    result: dict[str, Any] = json.loads(json.dumps(asdict(plan)))
+    return result
