@@ -75,7 +75,7 @@ def create_app(settings: Settings, service: AsyncWAFService | None = None, *, fr
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        monitor = EventLoopLagMonitor(service.metrics.observe_event_loop_lag)
+        monitor = EventLoopLagMonitor(service.metrics.observe_lag)
         await service.start()
         monitor.start()
         if freeze_gc:
@@ -95,6 +95,7 @@ def create_app(settings: Settings, service: AsyncWAFService | None = None, *, fr
         version=__version__,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=lifespan,
     )
     app.hot = {"/check": routes.check, "/check/batch": routes.batch}

@@ -13,9 +13,11 @@ from vedette.errors import RequestError, ServiceError
 from vedette.server.body import Disconnected, Receive, Send, may_still_be_sending, refuse_and_drain
 from vedette.server.client_address import UNKNOWN, ClientAddresses
 from vedette.server.errors import JSON_TYPE, ApiError, from_vedette, new_request_id, send_error
+from vedette.sinks.metrics import Metrics
 
 # An id is only for correlation, so anybody may give one; what could break a log line or a header is not taken.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:\-]{1,128}\Z")
+_OUTCOMES = {413: "too_large", 429: "rate_limited", 500: "failed", 503: "overloaded"}
 _log = structlog.get_logger(__name__)
 
 
@@ -45,8 +47,10 @@ def request_id_of(headers: Sequence[tuple[bytes, bytes]]) -> str | None:
     return None
 
 
-async def answer_post(scope: Any, receive: Receive, send: Send, handler: Handler, addresses: ClientAddresses) -> None:
-    """Run `handler` and send what it returns, or the error that it ended in."""
+async def answer_post(
+    scope: Any, receive: Receive, send: Send, handler: Handler, addresses: ClientAddresses, metrics: Metrics
+) -> None:
+    """Run `handler` and send what it returns, or the error that it ended in; `metrics` count the refusals."""
     call = Call(scope, receive, addresses)
     try:
         if scope["method"] != "POST":
@@ -55,22 +59,23 @@ async def answer_post(scope: Any, receive: Receive, send: Send, handler: Handler
     except Disconnected:
         return
     except ApiError as error:
-        await _refuse(call, send, error)
+        await _refuse(call, send, metrics, error)
     except (RequestError, ServiceError) as error:
-        await _refuse(call, send, from_vedette(error))
+        await _refuse(call, send, metrics, from_vedette(error))
     except asyncio.CancelledError:  # the drain time is over
-        await _refuse(call, send, ApiError("not_ready", "the service stops", retry_after_s=1))
+        await _refuse(call, send, metrics, ApiError("not_ready", "the service stops", retry_after_s=1))
         raise
     except Exception:
         _log.exception("defect", path=scope["path"], request_id=call.request_id)
-        await _refuse(call, send, ApiError("internal_error", "the service failed at this request"))
+        await _refuse(call, send, metrics, ApiError("internal_error", "the service failed at this request"))
     else:
         length = str(len(body)).encode()
         await send({"type": "http.response.start", "status": 200, "headers": [JSON_TYPE, (b"content-length", length)]})
         await send({"type": "http.response.body", "body": body})
 
 
-async def _refuse(call: Call, send: Send, error: ApiError) -> None:
+async def _refuse(call: Call, send: Send, metrics: Metrics, error: ApiError) -> None:
+    metrics.refused(_OUTCOMES.get(error.status, "invalid"))
     request_id = call.request_id or new_request_id()
     if may_still_be_sending(call.headers):
         await refuse_and_drain(call.receive, send, error, request_id)

@@ -41,6 +41,7 @@ class CheckRoutes:
         self, service: AsyncWAFService, limits: RequestLimits, addresses: ClientAddresses, settings: WafServiceSettings
     ) -> None:
         self._service = service
+        self._metrics = service.metrics
         self._limits = limits
         self._addresses = addresses
         self._max_bytes = settings.max_request_bytes
@@ -53,11 +54,11 @@ class CheckRoutes:
 
     async def check(self, scope: Any, receive: Receive, send: Send) -> None:
         """POST /check."""
-        await answer_post(scope, receive, send, self._check, self._addresses)
+        await answer_post(scope, receive, send, self._check, self._addresses, self._metrics)
 
     async def batch(self, scope: Any, receive: Receive, send: Send) -> None:
         """POST /check/batch."""
-        await answer_post(scope, receive, send, self._batch, self._addresses)
+        await answer_post(scope, receive, send, self._batch, self._addresses, self._metrics)
 
     async def _check(self, call: Call) -> bytes:
         self._limit(call.caller, 1)
@@ -88,7 +89,10 @@ class CheckRoutes:
 
     def _limit(self, caller: str, weight: int) -> None:
         decision = self._limits.hit(caller, weight)
-        if decision is None or decision.allowed:
+        if decision is None:
+            return
+        self._metrics.limited(allowed=decision.allowed, weight=weight)
+        if decision.allowed:
             return
         if decision.too_large:
             raise RequestError(

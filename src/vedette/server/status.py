@@ -15,6 +15,7 @@ from vedette.server.endpoint import request_id_of
 from vedette.server.errors import ApiError, new_request_id
 from vedette.server.openapi import error_responses, schema_of
 from vedette.server.schemas import HealthResponse
+from vedette.sinks.metrics import CONTENT_TYPE
 
 _encode = msgspec.json.Encoder().encode
 _JSON = "application/json"
@@ -49,8 +50,8 @@ def status_router(service: AsyncWAFService) -> APIRouter:
     async def metrics(request: Request) -> Response:
         """Give the counters, gauges and histograms of this process."""
         if prefers_json(request.headers.get("accept", "")):
-            return Response(_encode(service.metrics.to_dict()), media_type=_JSON)
-        return Response(service.metrics.prometheus(), media_type="text/plain; version=0.0.4; charset=utf-8")
+            return Response(_encode(service.metrics.snapshot()), media_type=_JSON)
+        return Response(service.metrics.exposition(), headers={"Content-Type": CONTENT_TYPE})
 
     add = router.add_api_route
     add("/health", health, summary="Does the process live?", operation_id="health", responses=_HEALTH)

@@ -15,7 +15,13 @@ from vedette.inference.async_waf_service import AsyncWAFService
 
 def print_summary(settings: Settings, service: AsyncWAFService, bound: socket.socket) -> None:
     """Print the summary: a table for a terminal, ``key: value`` lines elsewhere."""
-    rows = summary(settings, service, url(bound))
+    rows = summary_rows(
+        settings,
+        model_version=service.model_version,
+        backend=service.backend,
+        threshold=service.threshold,
+        address=url(bound),
+    )
     if sys.stderr.isatty():
         _print_table(rows)
     else:
@@ -31,11 +37,17 @@ def url(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def summary(settings: Settings, service: AsyncWAFService, address: str) -> list[tuple[str, str]]:
+def summary_rows(
+    settings: Settings, *, model_version: str, backend: str, threshold: float, address: str
+) -> list[tuple[str, str]]:
     """Return what there is to say, as (name, value) pairs in reading order."""
     waf, inference = settings.waf_service, settings.inference
     limiting = inference.rate_limiting
-    chosen = "set" if waf.threshold is not None else f"{waf.false_positive_budget:g} false alarms per million"
+    chosen = (
+        "set by waf_service.threshold"
+        if waf.threshold is not None
+        else f"{waf.false_positive_budget:g} false alarms per million"
+    )
     limits = (
         f"{limiting.per_ip:,} requests a second per client, {limiting.max_requests_per_second:,} in all"
         if limiting.enabled
@@ -44,9 +56,9 @@ def summary(settings: Settings, service: AsyncWAFService, address: str) -> list[
     return [
         ("Vedette", __version__),
         ("address", f"{address}  (documentation at /docs)"),
-        ("model", f"{service.model_version}  ({waf.model_path or 'shipped bundle'})"),
-        ("backend", service.backend),
-        ("threshold", f"{service.threshold:.4g}  ({chosen})"),
+        ("model", f"{model_version}  ({waf.model_path or 'shipped bundle'})"),
+        ("backend", backend),
+        ("threshold", f"{threshold:.4g}  ({chosen})"),
         ("mode", f"{waf.mode}; without a verdict in time: fail {waf.fail_mode}; partly read: {waf.on_partial}"),
         ("deadline", f"{waf.timeout:g} s a check, {inference.async_.timeout:g} s of it in the model stage"),
         ("rate limit", limits),

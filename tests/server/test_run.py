@@ -1,0 +1,217 @@
+"""The service as a process: it refuses to start by name, says what it does, and stops when it is asked to."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from vedette.config import Settings
+from vedette.errors import BackendUnavailable, BundleError, ConfigError, VedetteError
+from vedette.server.run import bind, exit_status
+from vedette.server.summary import summary_rows, warnings
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "scripts" / "start_async_waf_service.py"
+
+
+def environment(**more):
+    """The environment without settings of the machine that runs the tests."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("VEDETTE_")}
+    return {**kept, "PYTHONPATH": str(ROOT / "src"), **more}
+
+
+def run(*arguments, cwd=None, **variables):
+    command = [sys.executable, str(SCRIPT), *arguments]
+    return subprocess.run(
+        command, cwd=cwd, env=environment(**variables), capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+class Process:
+    """A service on a free port; its standard error is read as it comes."""
+
+    def __init__(self, *arguments, cwd, **variables):
+        command = [sys.executable, str(SCRIPT), "--port", "0", *arguments]
+        self.process = subprocess.Popen(
+            command, cwd=cwd, env=environment(**variables), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self.lines = []
+        self.ready = threading.Event()
+        self.reader = threading.Thread(target=self._read)
+        self.reader.start()
+        assert self.ready.wait(120), self.lines
+        address = next(line for line in self.lines if line.startswith("address: "))
+        self.url = address.split()[1]
+
+    def _read(self):
+        for line in self.process.stderr:
+            self.lines.append(line.rstrip())
+            if line.startswith("workers: "):
+                self.ready.set()
+        self.ready.set()
+
+    def get(self, path):
+        for _ in range(300):  # the socket listens; the first answer may take until a worker has its model
+            try:
+                with urllib.request.urlopen(self.url + path, timeout=60) as answer:
+                    return answer.status, answer.read()
+            except ConnectionError:
+                time.sleep(0.05)
+        raise AssertionError(self.lines)
+
+    def post(self, path, body):
+        with urllib.request.urlopen(self.url + path, json.dumps(body).encode(), timeout=60) as answer:
+            return answer.status, json.loads(answer.read())
+
+    def stop(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        status = self.process.wait(60)
+        self.reader.join(60)
+        self.process.stdout.close()
+        self.process.stderr.close()
+        return status
+
+
+@pytest.fixture
+def started(tmp_path):
+    """Start services and make sure that none outlives its test."""
+    running = []
+
+    def start(*arguments, **variables):
+        running.append(Process(*arguments, cwd=tmp_path, **variables))
+        return running[-1]
+
+    yield start
+    for service in running:
+        if service.process.poll() is None:
+            service.process.kill()
+            service.process.wait(60)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_starts_says_so_serves_and_stops(started, number):
+    service = started()
+    assert service.get("/ready")[0] == 200
+    status, verdict = service.post("/check", {"method": "GET", "path": "/"})
+    assert (status, verdict["action"]) == (200, "allow")
+    text = "\n".join(service.lines)
+    for name in ("Vedette: ", "address: ", "model: ", "backend: ", "threshold: ", "mode: ", "rate limit: ", "bodies: "):
+        assert f"\n{name}" in f"\n{text}"
+    assert verdict["model_version"] in text
+    assert service.stop(number) == 0
+    assert not any("Traceback" in line for line in service.lines)
+
+
+def test_it_finishes_what_it_has_begun(started):
+    """A request that is under way when the signal comes is answered; the connection is closed after it."""
+    service = started()
+    service.get("/ready")
+    port = int(service.url.rpartition(":")[2])
+    body = b'{"method": "GET", "path": "/"}'
+    head = b"POST /check HTTP/1.1\r\nHost: a\r\nContent-Length: " + str(len(body)).encode() + b"\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as conn:
+        conn.sendall(head + body[:10])
+        service.get("/health")  # by now the server has seen the head
+        service.process.send_signal(signal.SIGTERM)
+        wait_until_refused(port)
+        conn.sendall(body[10:])
+        answer = b""
+        while chunk := conn.recv(65536):
+            answer += chunk
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert b'"action":"allow"' in answer
+    assert service.stop() == 0
+
+
+def wait_until_refused(port):
+    for _ in range(1000):
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=60).close()
+        except OSError:
+            return
+        time.sleep(0.01)
+    raise AssertionError("the service still accepts connections")
+
+
+def test_several_workers_answer_on_one_port_and_say_that_the_limit_is_split(started):
+    service = started("--workers", "2")
+    assert service.get("/ready")[0] == 200
+    assert service.post("/check", {"method": "GET", "path": "/"})[1]["action"] == "allow"
+    assert service.stop() == 0
+    assert any("rate limit is split between 2 workers" in line for line in service.lines)
+
+
+def test_a_port_in_use_is_named():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = run("--port", str(port))
+    assert result.returncode == 2
+    assert f"waf_service.port: {port} on 127.0.0.1 is in use" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--port", "70000"], 2, "waf_service.port"),
+        (["--workers", "0"], 2, "waf_service.workers"),
+        (["--host", "no.such.host.invalid"], 2, "waf_service.host"),
+        (["--host", "192.0.2.1", "--port", "0"], 2, "waf_service.host"),
+        (["--config", "missing.yaml"], 2, "missing.yaml"),
+        (["--port", "0", "--model", "no-such-bundle"], 3, "no-such-bundle"),
+    ],
+)
+def test_what_cannot_be_used_is_named_before_it_listens(tmp_path, arguments, status, message):
+    result = run(*arguments, cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (status, "")
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_unknown_key_is_named(tmp_path):
+    (tmp_path / "waf.yaml").write_text("waf_service:\n  prot: 9000\n")
+    result = run("--config", "waf.yaml", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "prot" in result.stderr
+
+
+def test_a_bad_proxy_network_is_named(tmp_path):
+    result = run("--port", "0", cwd=tmp_path, VEDETTE_WAF_SERVICE__TRUSTED_PROXIES='["nonsense"]')
+    assert result.returncode == 2
+    assert "waf_service.trusted_proxies" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(ConfigError(""), 2), (BundleError(""), 3), (BackendUnavailable(""), 4), (VedetteError(""), 1)],
+)
+def test_exit_status(error, status):
+    assert exit_status(error) == status
+
+
+def test_bind_takes_ipv6():
+    with bind("::1", 0) as bound:
+        assert bound.family == socket.AF_INET6
+
+
+def test_one_worker_or_no_limit_needs_no_warning():
+    assert warnings(Settings()) == []
+    several = {"waf_service": {"workers": 4}, "inference": {"rate_limiting": {"enabled": False}}}
+    assert warnings(Settings.model_validate(several)) == []
+
+
+def test_summary_names_the_budget_or_the_chosen_threshold():
+    facts = {"model_version": "1", "backend": "onnx", "threshold": 0.5, "address": "http://127.0.0.1:1"}
+    assert "300 false alarms per million" in dict(summary_rows(Settings(), **facts))["threshold"]
+    chosen = Settings.model_validate({"waf_service": {"threshold": 0.5}})
+    assert "set by waf_service.threshold" in dict(summary_rows(chosen, **facts))["threshold"]
