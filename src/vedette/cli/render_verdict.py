@@ -80,8 +80,8 @@ def bar(score: float) -> str:
 
 def marked(excerpt: str, span: str, *, width: int) -> Iterator[Text]:
     """Yield the lines of `excerpt`, each `width` cells at most, with tildes under where `span` stands in it."""
-    start = excerpt.find(span) if span else -1
-    end = start + len(span)
+    found = excerpt.find(span) if span else -1
+    start, end = (found, found + len(span)) if found >= 0 else (0, 0)
     text, under = Text(), ""
     for position, char in enumerate(excerpt):
         shown = visible_character(char)
