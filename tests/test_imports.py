@@ -62,9 +62,11 @@ def imports(module: str, *, lazy: bool = True) -> Iterator[str]:
 
 
 def room(name: str) -> str:
-    """Return the room of a dotted name, e.g. ``inference``; the package itself is its face."""
+    """Return the room of a dotted name, e.g. ``inference``; "" is the package's own face."""
     parts = name.split(".")
-    return parts[1] if len(parts) > 1 else ""
+    if len(parts) < 2:
+        return ""
+    return "bundle" if parts[1].startswith("bundle_") else parts[1]
 
 
 def test_every_room_has_a_floor() -> None:
