@@ -30,6 +30,7 @@ class EncoderLayer(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(d), nn.LayerNorm(d)
         self.qkv, self.out = nn.Linear(d, 3 * d), nn.Linear(d, d)
         self.up, self.down = nn.Linear(d, config.d_ff), nn.Linear(config.d_ff, d)
+        self.activate = F.relu if config.activation == "relu" else F.gelu
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
@@ -42,7 +43,7 @@ class EncoderLayer(nn.Module):
         else:
             mixed = torch.softmax((q * self.scale) @ k.transpose(-2, -1) + bias, dim=-1) @ v
         x = x + self.dropout(self.out(mixed.transpose(1, 2).reshape(B, T, D)))
-        return x + self.dropout(self.down(F.gelu(self.up(self.norm2(x)))))
+        return x + self.dropout(self.down(self.activate(self.up(self.norm2(x)))))
 
 
 class AnomalyDetector(nn.Module):
