@@ -10,10 +10,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from vedette.inference.async_waf_service import AsyncWAFService
 
 from vedette.config import Settings
 from vedette.errors import Overloaded
-from vedette.inference.async_waf_service import AsyncWAFService
 
 BAD = json.loads((Path(__file__).parent / "data" / "bad_requests.json").read_text())
 KEYS = {

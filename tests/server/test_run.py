@@ -193,7 +193,7 @@ def test_a_bad_proxy_network_is_named(tmp_path):
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(ConfigError(""), 2), (BundleError(""), 3), (BackendUnavailable(""), 4), (VedetteError(""), 1)],
+    [(ConfigError(""), 2), (BundleError(""), 3), (BackendUnavailable(""), 4), (VedetteError(""), 5)],
 )
 def test_exit_status(error, status):
     assert exit_status(error) == status

@@ -75,7 +75,7 @@ def create_app(settings: Settings, service: AsyncWAFService | None = None, *, fr
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        monitor = EventLoopLagMonitor(service.metrics.observe_lag)
+        monitor = EventLoopLagMonitor(service.metrics.observe_event_loop_lag)
         await service.start()
         monitor.start()
         if freeze_gc:

@@ -25,6 +25,11 @@ from vedette.server.schemas import (
 
 _REF = "#/components/schemas/{name}"
 
+# RFC 9110 section 5.6.2, 5.5; RFC 4648 section 4
+_TOKEN = "^[!#$%&'*+\\-.^_`|~0-9A-Za-z]{1,256}$"
+_HEADER_VALUE = "^[^\\r\\n\\u0000]*$"
+_BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
+
 HARMLESS = {
     "method": "GET",
     "path": "/api/users",
@@ -116,9 +121,42 @@ def _schemas() -> dict[str, Any]:
     _, schemas = msgspec.json.schema_components(structs, ref_template=_REF)
     # `CheckResponse` is the verdict itself; the document calls it by the name that API users know.
     schemas["CheckResponse"] = {**schemas.pop("Verdict"), "title": "CheckResponse"}
+    _sharpen(schemas["CheckRequest"])
     text = json.dumps(dict(sorted(schemas.items())))
     renamed: dict[str, Any] = json.loads(text.replace(_REF.format(name="Verdict"), _REF.format(name="CheckResponse")))
     return renamed
+
+
+def _sharpen(check: dict[str, Any]) -> None:
+    """Say in the schema of `CheckRequest` what is checked after decoding, so that generated clients know it."""
+    properties = check["properties"]
+    properties["method"]["pattern"] = _TOKEN
+    properties["headers"]["anyOf"] = [
+        {
+            "type": "object",
+            "propertyNames": {"pattern": _TOKEN},
+            "additionalProperties": {"type": "string", "pattern": _HEADER_VALUE},
+        },
+        {
+            "type": "array",
+            "items": {
+                "type": "array",
+                "prefixItems": [{"type": "string", "pattern": _TOKEN}, {"type": "string", "pattern": _HEADER_VALUE}],
+                "items": False,
+                "minItems": 2,
+                "maxItems": 2,
+            },
+        },
+        {"type": "null"},
+    ]
+    properties["body_base64"]["anyOf"] = [{"type": "string", "pattern": _BASE64}, {"type": "null"}]
+    properties["client_ip"]["anyOf"] = [
+        {"type": "string", "format": "ipv4"},
+        {"type": "string", "format": "ipv6"},
+        {"type": "null"},
+    ]
+    given = {"not": {"type": "null"}}
+    check["not"] = {"required": ["body", "body_base64"], "properties": {"body": given, "body_base64": given}}
 
 
 def _check_operation() -> dict[str, Any]:

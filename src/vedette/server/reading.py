@@ -8,7 +8,7 @@ from vedette.errors import RequestError
 from vedette.http_request import HTTPRequest
 from vedette.inference.request_builder import build_request
 from vedette.server.client_address import validate_address
-from vedette.server.schemas import CheckRequest, body_bytes, decode_batch, decode_check
+from vedette.server.schemas import CheckRequest, body_bytes, body_is_json, decode_batch, decode_check
 
 
 class Reading(NamedTuple):
@@ -51,6 +51,7 @@ def _read(check: CheckRequest, caller: str, believed: bool) -> Reading:
         query_params=check.query_params,
         headers=check.headers,
         body=body_bytes(check),
+        body_is_json=body_is_json(check),
         client_ip=client_ip,
     )
     return Reading(request, None if check.deadline_ms is None else check.deadline_ms / 1e3)

@@ -7,8 +7,8 @@ port in use is known before the model is read), the model next. Calls that come 
 A first signal stops accepting and lets calls in flight finish within `waf_service.drain_timeout`; a second SIGINT ends
 at once.
 
-Exit status: 0 stopped as asked · 1 a defect · 2 a setting cannot be used, the port included · 3 the model bundle is
-incomplete, altered or unsafe · 4 a backend is not installed.
+Exit status: 0 stopped as asked · 2 a setting cannot be used, the port included · 3 the model bundle is incomplete,
+altered or unsafe · 4 a backend is not installed · 5 the model failed its first run. docs/cli.md lists all of them.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def exit_status(error: VedetteError) -> int:
         return 2
     if isinstance(error, BundleError):
         return 3
-    return 4 if isinstance(error, BackendUnavailable) else 1
+    return 4 if isinstance(error, BackendUnavailable) else 5
 
 
 def serve(settings: Settings) -> None:

@@ -50,8 +50,8 @@ def status_router(service: AsyncWAFService) -> APIRouter:
     async def metrics(request: Request) -> Response:
         """Give the counters, gauges and histograms of this process."""
         if prefers_json(request.headers.get("accept", "")):
-            return Response(_encode(service.metrics.snapshot()), media_type=_JSON)
-        return Response(service.metrics.exposition(), headers={"Content-Type": CONTENT_TYPE})
+            return Response(_encode(service.metrics.to_dict()), media_type=_JSON)
+        return Response(service.metrics.prometheus(), headers={"Content-Type": CONTENT_TYPE})
 
     add = router.add_api_route
     add("/health", health, summary="Does the process live?", operation_id="health", responses=_HEALTH)
