@@ -18,7 +18,7 @@ import pytest
 from vedette.config import Settings
 from vedette.errors import BackendUnavailable, BundleError, ConfigError, VedetteError
 from vedette.server.run import bind, exit_status
-from vedette.server.summary import summary_rows, warnings
+from vedette.server.summary import Loaded, summary_rows, warnings
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "start_async_waf_service.py"
@@ -211,7 +211,7 @@ def test_one_worker_or_no_limit_needs_no_warning():
 
 
 def test_summary_names_the_budget_or_the_chosen_threshold():
-    facts = {"model_version": "1", "backend": "onnx", "threshold": 0.5, "address": "http://127.0.0.1:1"}
-    assert "300 false alarms per million" in dict(summary_rows(Settings(), **facts))["threshold"]
+    loaded = Loaded(model_version="1", backend="onnx", threshold=0.5)
+    assert "300 false alarms per million" in dict(summary_rows(Settings(), loaded, "http://127.0.0.1:1"))["threshold"]
     chosen = Settings.model_validate({"waf_service": {"threshold": 0.5}})
-    assert "set by waf_service.threshold" in dict(summary_rows(chosen, **facts))["threshold"]
+    assert "set by waf_service.threshold" in dict(summary_rows(chosen, loaded, "http://127.0.0.1:1"))["threshold"]

@@ -17,7 +17,8 @@ from vedette.sinks.metrics import Metrics
 
 # An id is only for correlation, so anybody may give one; what could break a log line or a header is not taken.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:\-]{1,128}\Z")
-_OUTCOMES = {413: "too_large", 429: "rate_limited", 500: "failed", 503: "overloaded"}
+_NONE: dict[str, Any] = {}
+_OUTCOMES = {413: "too_large", 429: "rate_limited", 500: "failed"}
 _log = structlog.get_logger(__name__)
 
 
@@ -69,13 +70,17 @@ async def answer_post(
         _log.exception("defect", path=scope["path"], request_id=call.request_id)
         await _refuse(call, send, metrics, ApiError("internal_error", "the service failed at this request"))
     else:
+        answer_at_once = scope.get("extensions", _NONE).get("vedette.answer")
+        if answer_at_once is not None and answer_at_once(body):
+            return
         length = str(len(body)).encode()
         await send({"type": "http.response.start", "status": 200, "headers": [JSON_TYPE, (b"content-length", length)]})
         await send({"type": "http.response.body", "body": body})
 
 
 async def _refuse(call: Call, send: Send, metrics: Metrics, error: ApiError) -> None:
-    metrics.refused(_OUTCOMES.get(error.status, "invalid"))
+    if error.status != 503:  # which the service has counted already
+        metrics.refused(_OUTCOMES.get(error.status, "invalid"))
     request_id = call.request_id or new_request_id()
     if may_still_be_sending(call.headers):
         await refuse_and_drain(call.receive, send, error, request_id)

@@ -26,7 +26,7 @@ from vedette.server.schemas import (
 _REF = "#/components/schemas/{name}"
 
 # RFC 9110 section 5.6.2, 5.5; RFC 4648 section 4
-_TOKEN = "^[!#$%&'*+\\-.^_`|~0-9A-Za-z]{1,256}$"
+_TCHARS = "^[!#$%&'*+\\-.^_`|~0-9A-Za-z]{1,256}$"
 _HEADER_VALUE = "^[^\\r\\n\\u0000]*$"
 _BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 
@@ -130,18 +130,18 @@ def _schemas() -> dict[str, Any]:
 def _sharpen(check: dict[str, Any]) -> None:
     """Say in the schema of `CheckRequest` what is checked after decoding, so that generated clients know it."""
     properties = check["properties"]
-    properties["method"]["pattern"] = _TOKEN
+    properties["method"]["pattern"] = _TCHARS
     properties["headers"]["anyOf"] = [
         {
             "type": "object",
-            "propertyNames": {"pattern": _TOKEN},
+            "propertyNames": {"pattern": _TCHARS},
             "additionalProperties": {"type": "string", "pattern": _HEADER_VALUE},
         },
         {
             "type": "array",
             "items": {
                 "type": "array",
-                "prefixItems": [{"type": "string", "pattern": _TOKEN}, {"type": "string", "pattern": _HEADER_VALUE}],
+                "prefixItems": [{"type": "string", "pattern": _TCHARS}, {"type": "string", "pattern": _HEADER_VALUE}],
                 "items": False,
                 "minItems": 2,
                 "maxItems": 2,

@@ -10,11 +10,16 @@ uvicorn waits for a request head without limit of size or time. Here each of the
 
 A slow client costs one idle socket and a timer that looks at it every few seconds, never a thread or a place in the
 queue; a client that closes its sending side is closed. Requests pay three assignments for all this.
+
+It also offers the hot endpoints a shorter way out: the ASGI extension ``vedette.answer`` writes a whole JSON answer to
+the socket at once, where two ASGI messages become two system calls. Measured with a service that does nothing
+(2026-11): 54 µs of CPU a request by messages, 46 by the extension. Under any other server the endpoints use messages.
 """
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -28,6 +33,11 @@ STALLED_ANSWER_S = 30.0
 LINGER_S = 2.0
 MAX_CONNECTIONS = 16_384
 _LOOK_EVERY_S = 2.5
+
+
+ANSWER = "vedette.answer"
+_LAST = b"\r\nconnection: close\r\n\r\n"
+_JSON_HEAD = b"content-type: application/json\r\ncontent-length: "
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -68,9 +78,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """End the head."""
+        """End the head; the application starts at the next turn of the loop, and finds the short way out."""
         self._in_head = False
+        self.scope["extensions"] = extensions = {}
         super().on_headers_complete()
+        extensions[ANSWER] = partial(_answer_at_once, self.cycle)
 
     def on_message_complete(self) -> None:
         """Stop the clock: the whole request is here."""
@@ -137,3 +149,21 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._in_head:
             return cycle.response_complete
         return not cycle.response_started and not self.pipeline
+
+
+def _answer_at_once(cycle: RequestResponseCycle, body: bytes) -> bool:
+    """Send 200 with a JSON `body` in one write. Returns False, having done nothing, where messages are needed."""
+    if cycle.disconnected or cycle.response_started or cycle.flow.write_paused or cycle.scope["method"] == "HEAD":
+        return False
+    cycle.response_started = cycle.response_complete = True
+    cycle.waiting_for_100_continue = False
+    lines = [STATUS_LINE[200]]
+    for name, value in cycle.default_headers:
+        lines += (name, b": ", value, b"\r\n")
+    lines += (_JSON_HEAD, str(len(body)).encode(), b"\r\n\r\n" if cycle.keep_alive else _LAST, body)
+    cycle.transport.write(b"".join(lines))
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
+    return True

@@ -38,7 +38,7 @@ from vedette.server.app import VedetteAPI, create_app
 from vedette.server.client_address import ClientAddresses
 from vedette.server.log_setup import configure_logging
 from vedette.server.protocol import BoundedHttpProtocol
-from vedette.server.summary import print_summary
+from vedette.server.summary import Loaded, print_summary
 
 KEEP_ALIVE_S = 75  # longer than the 60 s for which nginx keeps an idle upstream connection, so that it closes first
 BACKLOG = 2048
@@ -93,7 +93,7 @@ async def _serve_here(settings: Settings, bound: socket.socket) -> None:
     await service.start()
     try:
         _listen(bound)
-        print_summary(settings, service, bound)
+        print_summary(settings, Loaded.of(service), bound)
         app = create_app(settings, service, freeze_gc=True)
         await Server(server_config(settings, app)).serve(sockets=[bound])
     finally:
@@ -103,18 +103,18 @@ async def _serve_here(settings: Settings, bound: socket.socket) -> None:
 
 def _serve_with_workers(settings: Settings, bound: socket.socket) -> None:
     """Let uvicorn's supervisor keep `workers` processes on one socket; one that dies or hangs is replaced."""
-    service = asyncio.run(_try_out(settings))
+    loaded = asyncio.run(_try_out(settings))
     _listen(bound)
-    print_summary(settings, service, bound)
+    print_summary(settings, loaded, bound)
     config = server_config(settings, partial(worker_app, settings), factory=True)
     Multiprocess(config, sockets=[bound]).run()
     _log.info("stopped")
 
 
-async def _try_out(settings: Settings) -> AsyncWAFService:
+async def _try_out(settings: Settings) -> Loaded:
     """Load the model once in the parent, so that a bad one is a message and not a row of dying workers."""
     async with AsyncWAFService(settings=settings) as service:
-        return service
+        return Loaded.of(service)
 
 
 def worker_app(settings: Settings) -> VedetteAPI:

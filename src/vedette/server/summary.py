@@ -7,21 +7,29 @@ from __future__ import annotations
 
 import socket
 import sys
+from typing import NamedTuple
 
 from vedette._version import __version__
 from vedette.config import Settings
 from vedette.inference.async_waf_service import AsyncWAFService
 
 
-def print_summary(settings: Settings, service: AsyncWAFService, bound: socket.socket) -> None:
+class Loaded(NamedTuple):
+    """What is known of the model once it is loaded."""
+
+    model_version: str
+    backend: str
+    threshold: float
+
+    @classmethod
+    def of(cls, service: AsyncWAFService) -> Loaded:
+        """Take the facts from a service that was started."""
+        return cls(service.model_version or "", service.backend or "", service.threshold or 0.0)
+
+
+def print_summary(settings: Settings, loaded: Loaded, bound: socket.socket) -> None:
     """Print the summary: a table for a terminal, ``key: value`` lines elsewhere."""
-    rows = summary_rows(
-        settings,
-        model_version=service.model_version,
-        backend=service.backend,
-        threshold=service.threshold,
-        address=url(bound),
-    )
+    rows = summary_rows(settings, loaded, url(bound))
     if sys.stderr.isatty():
         _print_table(rows)
     else:
@@ -37,9 +45,7 @@ def url(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def summary_rows(
-    settings: Settings, *, model_version: str, backend: str, threshold: float, address: str
-) -> list[tuple[str, str]]:
+def summary_rows(settings: Settings, loaded: Loaded, address: str) -> list[tuple[str, str]]:
     """Return what there is to say, as (name, value) pairs in reading order."""
     waf, inference = settings.waf_service, settings.inference
     limiting = inference.rate_limiting
@@ -56,9 +62,9 @@ def summary_rows(
     return [
         ("Vedette", __version__),
         ("address", f"{address}  (documentation at /docs)"),
-        ("model", f"{model_version}  ({waf.model_path or 'shipped bundle'})"),
-        ("backend", backend),
-        ("threshold", f"{threshold:.4g}  ({chosen})"),
+        ("model", f"{loaded.model_version}  ({waf.model_path or 'shipped bundle'})"),
+        ("backend", loaded.backend),
+        ("threshold", f"{loaded.threshold:.4g}  ({chosen})"),
         ("mode", f"{waf.mode}; without a verdict in time: fail {waf.fail_mode}; partly read: {waf.on_partial}"),
         ("deadline", f"{waf.timeout:g} s a check, {inference.async_.timeout:g} s of it in the model stage"),
         ("rate limit", limits),
