@@ -17,7 +17,7 @@ from vedette.parsing.log_entry import LogEntry, parse_time
 from vedette.parsing.url_parts import split_url
 from vedette.parsing.wire_text import load_json, to_bytes
 
-MAX_HAR_BYTES = 512 * 1024 * 1024
+MAX_HAR_BYTES = 256 * 1024 * 1024
 
 
 def iter_har(data: bytes) -> Iterator[LogEntry | MalformedInput]:

@@ -44,6 +44,19 @@ class LogEntry:
     record_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One line or entry of a source: a request, or why there is none (`problem`), or neither (blank, a directive).
+
+    `problem` is one of a small set of fixed texts, so that problems can be counted; `sample` is the start of the line.
+    """
+
+    number: int
+    entry: LogEntry | None = None
+    problem: str | None = None
+    sample: str = ""
+
+
 @dataclass(slots=True)
 class LogFields:
     """The parts of one line by role: client, time, request, method, target, query, status, host, body."""

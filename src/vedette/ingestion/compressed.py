@@ -1,0 +1,162 @@
+"""Files as blocks of plain bytes, whatever they are packed with; the kind is told by magic bytes, not by the suffix.
+
+Unpacking is streamed: no block is longer than `BLOCK_BYTES` (zstd: 32 MiB at worst), however small the input, so a
+decompression bomb costs time and never memory; and one that unpacks to more than `MAX_RATIO` times its size is given
+up. Damage and truncation are a `MalformedInput` after all that could be read.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import os
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import zstandard
+
+from vedette.errors import MalformedInput
+
+BLOCK_BYTES = 256 * 1024
+MAX_RATIO = 2000
+"""DEFLATE cannot exceed 1032; logs pack 10 to 200 times."""
+_RATIO_FROM_BYTES = 256 * 1024 * 1024
+_XZ_MEMORY_BYTES = 128 * 1024 * 1024  # xz -9 needs 65 MiB
+_ZSTD_WINDOW_BYTES = 128 * 1024 * 1024
+_ZSTD_INPUT_BYTES = 1024  # a 4-byte block unpacks to 128 KiB at most (RFC 8878 section 3.1.1.2), so 32 MiB a call
+
+_MAGIC = ((b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bzip2"))
+
+
+class ByteSource:
+    """The plain bytes of a file. `position` and `size` count the bytes as stored, for a progress bar."""
+
+    def __init__(self, raw: BinaryIO, *, name: str, size: int | None = None) -> None:
+        self.name = name
+        self.size = size
+        self.position = 0
+        self._raw = raw
+        self._head = self._read(4096)
+        self.kind = next((kind for magic, kind in _MAGIC if self._head.startswith(magic)), "plain")
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield blocks until the end; raises `MalformedInput` where the packed data are damaged."""
+        unpacked = 0
+        for block in self._unpacked():
+            unpacked += len(block)
+            if unpacked > _RATIO_FROM_BYTES and unpacked > MAX_RATIO * self.position:
+                raise MalformedInput(f"the file unpacks to more than {MAX_RATIO} times its size", field=self.name)
+            if block:
+                yield block
+
+    def close(self) -> None:
+        """Close the file underneath."""
+        self._raw.close()
+
+    def _unpacked(self) -> Iterator[bytes]:
+        try:
+            if self.kind == "plain":
+                while block := self._next():
+                    yield block
+            elif self.kind == "zstd":
+                yield from self._zstd()
+            else:
+                yield from self._members()
+        except (zlib.error, lzma.LZMAError, zstandard.ZstdError, EOFError, OSError):
+            raise MalformedInput(f"the {self.kind} data are damaged or cut off", field=self.name) from None
+
+    def _members(self) -> Iterator[bytes]:
+        """Unpack gzip, xz or bzip2, of which several members may follow each other."""
+        pending = self._next()
+        while pending:
+            member = _member(self.kind)
+            while not member.eof:
+                if not pending and member.needs_input:
+                    pending = self._next()
+                    if not pending:
+                        raise EOFError
+                yield member.decompress(pending, BLOCK_BYTES)
+                pending = b""
+            pending = member.unused_data or self._next()
+            pending = pending.lstrip(b"\x00") or self._next()  # tar and tape padding
+
+    def _zstd(self) -> Iterator[bytes]:
+        unpacker = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
+        pending = self._next()
+        while pending:
+            frame = unpacker.decompressobj()
+            while not frame.eof:
+                if not pending:
+                    pending = self._next()
+                    if not pending:
+                        raise EOFError
+                piece, pending = pending[:_ZSTD_INPUT_BYTES], pending[_ZSTD_INPUT_BYTES:]
+                yield frame.decompress(piece)
+            pending = frame.unused_data + pending or self._next()
+
+    def _next(self) -> bytes:
+        head, self._head = self._head, b""
+        return head or self._read(BLOCK_BYTES)
+
+    def _read(self, count: int) -> bytes:
+        data = self._raw.read(count)
+        self.position += len(data)
+        return data
+
+
+def open_bytes(path: str | Path | BinaryIO) -> ByteSource:
+    """Open a file, ``-`` (standard input) or a binary stream; raises `MalformedInput` where that is not possible."""
+    if not isinstance(path, str | Path):
+        return ByteSource(path, name=str(getattr(path, "name", "stream")))
+    if str(path) == "-":
+        return ByteSource(sys.stdin.buffer, name="standard input")
+    try:
+        raw = open(path, "rb")  # noqa: SIM115 - handed on, closed by ByteSource.close
+        status = os.fstat(raw.fileno())
+        return ByteSource(raw, name=str(path), size=status.st_size)
+    except OSError as error:
+        raise MalformedInput(f"cannot read {path}: {error.strerror or error}", field=str(path)) from None
+
+
+class _Member(Protocol):
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+def _member(kind: str) -> _Member:
+    if kind == "xz":
+        return lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_XZ_MEMORY_BYTES)
+    return bz2.BZ2Decompressor() if kind == "bzip2" else _GzipMember()
+
+
+class _GzipMember:
+    """zlib's decompressor with the interface of the others: input that was not used yet is kept inside."""
+
+    def __init__(self) -> None:
+        self._inner = zlib.decompressobj(wbits=31)
+        self._produced_less = True
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+    @property
+    def needs_input(self) -> bool:
+        return self._produced_less and not self._inner.unconsumed_tail
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        out = self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
+        self._produced_less = len(out) < max_length
+        return out
