@@ -31,7 +31,7 @@ def verdict(
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, tuple[str, ...]], float]:
-    families = text_string_to_metric_families(metrics.exposition().decode())
+    families = text_string_to_metric_families(metrics.prometheus().decode())
     return {(s.name, tuple(s.labels.values())): s.value for family in families for s in family.samples}
 
 
@@ -46,7 +46,7 @@ def metrics() -> Metrics:
     found.limited(allowed=False, weight=7)
     found.on_queue_size(5)
     found.on_batch(2, 300, [0.001, 0.003])
-    found.observe_lag(0.002)
+    found.observe_event_loop_lag(0.002)
     found.watch_memory(lambda: MemoryStats(30, 10, 1, 4, 1680, 9999))
     found.watch_events(lambda: 2)
     found.set_model_version("m-1")
@@ -78,7 +78,7 @@ def test_every_name_is_ours(metrics: Metrics) -> None:
 
 
 def test_snapshot_says_the_same_in_json(metrics: Metrics) -> None:
-    seen = json.loads(json.dumps(metrics.snapshot()))
+    seen = json.loads(json.dumps(metrics.to_dict()))
     assert seen["requests"]["total"] == 102
     assert seen["requests"]["by_outcome"] == {"allow": 101, "block": 1, "overloaded": 3}
     assert seen["requests"]["per_second"] > 0
@@ -96,7 +96,7 @@ def test_snapshot_says_the_same_in_json(metrics: Metrics) -> None:
 
 
 def test_an_idle_service_has_no_quantiles() -> None:
-    seen = Metrics().snapshot()
+    seen = Metrics().to_dict()
     assert seen["processing_time_ms"] == {"p50": None, "p95": None, "p99": None, "max": None, "mean": None}
     assert seen["score_memory"]["hit_rate"] is None
 
@@ -107,13 +107,13 @@ def test_quantiles_follow_the_recent_and_stay_bounded() -> None:
         metrics.record(verdict(ms=1000.0))
     for _ in range(RING):
         metrics.record(verdict(ms=2.0))
-    assert metrics.snapshot()["processing_time_ms"]["max"] == pytest.approx(2.0)
+    assert metrics.to_dict()["processing_time_ms"]["max"] == pytest.approx(2.0)
 
 
 def test_two_services_do_not_add_up() -> None:
     first, second = Metrics(), Metrics()
     first.record(verdict())
-    assert second.snapshot()["requests"]["total"] == 0
+    assert second.to_dict()["requests"]["total"] == 0
 
 
 def test_a_new_memory_takes_the_place_of_the_old() -> None:

@@ -211,7 +211,7 @@ class Metrics:
             self._wait.observe(wait_s)
             self._waits.observe(wait_s)
 
-    def observe_lag(self, seconds: float) -> None:
+    def observe_event_loop_lag(self, seconds: float) -> None:
         """Note the event loop's lag."""
         self._lag.observe(seconds)
         self._lags.observe(seconds)
@@ -234,11 +234,11 @@ class Metrics:
 
     # -- read ---------------------------------------------------------------------------------------------------
 
-    def exposition(self) -> bytes:
+    def prometheus(self) -> bytes:
         """Return the Prometheus text format, version 0.0.4 (`CONTENT_TYPE`)."""
         return generate_latest(self.registry)
 
-    def snapshot(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the same as one JSON object. Times in milliseconds; quantiles over the last `RING` observations."""
         counts = self._by_label()
         outcomes, anomalies = counts["requests"], counts["anomalies"]

@@ -1,0 +1,64 @@
+"""A request between its reading and its verdict, and the pieces of it that wait for the model."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from vedette.inference.score_memory import Key, Remembered
+from vedette.parsing.field import Field
+from vedette.tokenization.http_tokenizer import Window
+from vedette.verdict import NotInspected
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A parsed and screened request.
+
+    What the model reads is kept once in a *slot*: `keys`, `windows`, `costs` and `answers` run over slots, and `reads`
+    says which field reads which slot, at which place of its value. `pending` are the slots that need the model;
+    `answers` is filled by inference threads, slot by slot, and read by whoever judges. `started_at` is
+    ``time.monotonic()``. Setting `abandoned` tells inference that nobody waits any more.
+    """
+
+    request_id: str
+    started_at: float
+    fields: list[Field]
+    not_inspected: list[NotInspected]
+    reads: list[tuple[int, int, Window]] = field(default_factory=list)
+    keys: list[Key] = field(default_factory=list)
+    windows: list[Window] = field(default_factory=list)
+    costs: list[int] = field(default_factory=list)
+    answers: list[Remembered | None] = field(default_factory=list)
+    pending: list[int] = field(default_factory=list)
+    abandoned: bool = False
+
+    def slices(self, max_cost: int, *, until: float = math.inf) -> Iterator[Slice]:
+        """Cut the pending slots into pieces of about `max_cost` tokens, which workers can share."""
+        slots: list[int] = []
+        total = 0
+        for slot in self.pending:
+            if slots and total + self.costs[slot] > max_cost:
+                yield Slice(self, slots, total, until)
+                slots, total = [], 0
+            slots.append(slot)
+            total += self.costs[slot]
+        if slots:
+            yield Slice(self, slots, total, until)
+
+
+@dataclass(slots=True, eq=False)
+class Slice:
+    """Slots of one request that are run together: about `cost` tokens, not begun after `until` (monotonic)."""
+
+    prepared: Prepared
+    slots: list[int]
+    cost: int
+    until: float
+
+    @property
+    def wanted(self) -> bool:
+        """Whether running it still helps anybody."""
+        return not self.prepared.abandoned and time.monotonic() < self.until

@@ -1,0 +1,64 @@
+"""The model's work of one batch: distinct windows, their rows of tokens, and how rows are cut into runs."""
+
+from __future__ import annotations
+
+from vedette.inference.prepared import Slice
+from vedette.inference.score_memory import Key, Remembered
+
+RUN_TOKENS = 4096  # rows times padded length of one model run: some 16 ms, so a deadline is noticed soon
+BUCKET = 16  # rows are padded to a multiple of this, so that the runtime sees few shapes
+
+
+class Reading:
+    """One distinct window of a batch, and the slots that wait for it."""
+
+    __slots__ = ("best", "held", "key", "rows_left", "window")
+
+    def __init__(self, key: Key, held: list[tuple[Slice, int]]) -> None:
+        self.key = key
+        self.held = held
+        piece, slot = held[0]
+        self.window = piece.prepared.windows[slot]
+        self.rows_left = 0
+        self.best: Remembered | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether one of the slots is still waited for."""
+        return any(piece.wanted for piece, _ in self.held)
+
+    def take(self, answer: Remembered, threshold: float) -> Remembered | None:
+        """Note a row's answer. Return the window's answer once all rows are in."""
+        if self.best is None or answer.score > self.best.score:
+            self.best = answer
+        self.rows_left -= 1
+        if self.rows_left == 0 or self.best.score >= threshold:  # an attack is told at once, before a deadline cuts
+            for piece, slot in self.held:
+                piece.prepared.answers[slot] = self.best
+        return self.best if self.rows_left == 0 else None
+
+
+class Row:
+    """One row of tokens: row `number` of a reading."""
+
+    __slots__ = ("ids", "number", "reading")
+
+    def __init__(self, reading: Reading, number: int, ids: list[int]) -> None:
+        self.reading = reading
+        self.number = number
+        self.ids = ids
+
+
+def cut_runs(rows: list[Row]) -> list[list[Row]]:
+    """Cut rows, ascending by length, into runs of at most `RUN_TOKENS` padded tokens."""
+    runs: list[list[Row]] = []
+    run: list[Row] = []
+    for row in rows:
+        width = -(-len(row.ids) // BUCKET) * BUCKET
+        if run and (len(run) + 1) * width > RUN_TOKENS:
+            runs.append(run)
+            run = []
+        run.append(row)
+    if run:
+        runs.append(run)
+    return runs
