@@ -163,8 +163,8 @@ def test_a_port_in_use_is_named():
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["--port", "70000"], 2, "waf_service.port"),
-        (["--workers", "0"], 2, "waf_service.workers"),
+        (["--port", "70000"], 2, "--port"),
+        (["--workers", "0"], 2, "--workers"),
         (["--host", "no.such.host.invalid"], 2, "waf_service.host"),
         (["--host", "192.0.2.1", "--port", "0"], 2, "waf_service.host"),
         (["--config", "missing.yaml"], 2, "missing.yaml"),
@@ -183,6 +183,13 @@ def test_an_unknown_key_is_named(tmp_path):
     result = run("--config", "waf.yaml", cwd=tmp_path)
     assert result.returncode == 2
     assert "prot" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["VEDETTE_WAF_SERVICE__PORT", "VEDETTE_WAF_SERVICE__WORKERS"])
+def test_a_bad_variable_is_named(tmp_path, name):
+    result = run(cwd=tmp_path, **{name: "-1"})
+    assert result.returncode == 2
+    assert name in result.stderr
 
 
 def test_a_bad_proxy_network_is_named(tmp_path):

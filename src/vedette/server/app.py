@@ -77,10 +77,10 @@ def create_app(settings: Settings, service: AsyncWAFService | None = None, *, fr
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         monitor = EventLoopLagMonitor(service.metrics.observe_event_loop_lag)
         await service.start()
-        monitor.start()
         if freeze_gc:
             gc.collect()
             gc.freeze()
+        monitor.start()
         try:
             yield
         finally:
