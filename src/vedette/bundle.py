@@ -21,7 +21,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -99,6 +99,12 @@ class Bundle:
     weights: Mapping[str, WeightFile]
     loose: bool = False
 
+    def with_weights(self, name: str, path: Path) -> Bundle:
+        """Return this bundle with the weight file `name` read from `path`, which must belong to it."""
+        data = _read_regular(path)
+        _check_belongs(weight_metadata(data, path), self.manifest, path)
+        return replace(self, weights={**self.weights, name: WeightFile(path, _entry(data))})
+
 
 def default_bundle_path() -> Path:
     """Where the shipped bundle lies inside the installed package."""
@@ -134,8 +140,8 @@ def load_bundle(path: str | Path) -> Bundle:
     calibration = Calibration.from_dict(manifest.calibration)
     for name in manifest.files:
         if name != VOCABULARY:
-            metadata = weight_metadata(name, contents[name], path / name)
-            _check_belongs(metadata, manifest.config, manifest.vocab_sha256, path / name)
+            metadata = weight_metadata(contents[name], path / name)
+            _check_belongs(metadata, manifest, path / name)
     weights = {name: WeightFile(path / name, manifest.files[name]) for name in manifest.files if name != VOCABULARY}
     scorer = AnomalyScorer(config.classes, calibration)
     return Bundle(path, manifest.version, config, calibration, tokenizer, scorer, manifest, weights)
@@ -193,24 +199,24 @@ def save_bundle(
     return load_bundle(path)
 
 
-def weight_metadata(name: str, data: bytes, where: Path) -> ModelMetadata:
-    """What a weight file says of itself; the format follows from the ending of `name`."""
-    return safetensors_metadata(data, str(where)) if name.endswith(".safetensors") else onnx_metadata(data, str(where))
+def weight_metadata(data: bytes, path: Path) -> ModelMetadata:
+    """What the weight file `path` says of itself; its format follows from its ending."""
+    if path.suffix == ".pt":
+        from vedette.bundle_checkpoint import pt_metadata  # needs torch: the train extra
+
+        return pt_metadata(data, str(path))
+    if path.suffix == ".safetensors":
+        return safetensors_metadata(data, str(path))
+    if path.suffix == ".onnx":
+        return onnx_metadata(data, str(path))
+    raise BundleError(f"{path}: a model is a bundle directory, or an .onnx, .safetensors or .pt file")
 
 
 def _load_loose(path: Path, vocab_path: Path | None) -> Bundle:
     data = _read_regular(path)
-    if path.suffix == ".pt":
-        from vedette.bundle_checkpoint import pt_metadata  # needs torch: the train extra
-
-        metadata, role = pt_metadata(data, str(path)), CHECKPOINT
-    elif path.suffix == ".safetensors":
-        metadata, role = safetensors_metadata(data, str(path)), CHECKPOINT
-    elif path.suffix == ".onnx":
-        metadata = onnx_metadata(data, str(path))
-        role = INT8_ONNX if metadata.precision == "int8" else FP32_ONNX
-    else:
-        raise BundleError(f"{path}: a model is a bundle directory, or an .onnx, .safetensors or .pt file")
+    metadata = weight_metadata(data, path)
+    onnx_role = INT8_ONNX if metadata.precision == "int8" else FP32_ONNX
+    role = onnx_role if path.suffix == ".onnx" else CHECKPOINT
     config, calibration = metadata.detector_config(), metadata.scorer_calibration()
     _check_classes(config, path)
     if calibration is None:
@@ -270,11 +276,13 @@ def _check_classes(config: DetectorConfig, where: Path) -> None:
         raise BundleError(f"{where}: classes {unknown} are not known to this version")
 
 
-def _check_belongs(metadata: ModelMetadata, config: dict[str, Any], vocab_sha256: str, where: Path) -> None:
-    if metadata.vocab_sha256 != vocab_sha256:
+def _check_belongs(metadata: ModelMetadata, manifest: Manifest, where: Path) -> None:
+    if metadata.vocab_sha256 != manifest.vocab_sha256:
         raise BundleError(f"{where}: was trained with another vocabulary")
-    if metadata.config != config:
+    if metadata.config != manifest.config:
         raise BundleError(f"{where}: has another architecture than the manifest says")
+    if metadata.calibration not in (None, manifest.calibration):
+        raise BundleError(f"{where}: has another calibration than the manifest says")
 
 
 def _version(name: str, content_hash: str) -> str:

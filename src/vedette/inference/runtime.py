@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vedette.bundle import CHECKPOINT, FP32_ONNX, INT8_ONNX, Bundle
-from vedette.config import InferenceSettings, OptimizationSettings
+from vedette.config import OptimizationSettings, Settings
 from vedette.errors import BundleError, ConfigError, InferenceFailed
 
 RUNTIMES = {
@@ -84,7 +84,7 @@ def load_runtime(
     ONNX files. Raises `BundleError` (no such weights), `BackendUnavailable` (torch or CUDA is missing), `ConfigError`
     (settings that contradict each other).
     """
-    variant = choose_variant(bundle, optimization or InferenceSettings().optimization)
+    variant = choose_variant(bundle, optimization or Settings().inference.optimization)
     module, _, name = RUNTIMES[variant.backend].partition(":")
     make: Callable[[Bundle, Variant, str], ModelRuntime] = getattr(import_module(module), name)
     runtime = make(bundle, variant, device)

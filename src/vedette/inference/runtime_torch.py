@@ -11,6 +11,7 @@ is set to 1, so that parallelism comes from the service's workers.
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from vedette.bundle import Bundle
 from vedette.bundle_checkpoint import load_detector, require_torch
-from vedette.errors import BackendUnavailable, ConfigError, InferenceFailed
+from vedette.errors import BackendUnavailable, BundleError, ConfigError, InferenceFailed
 from vedette.inference.runtime import ModelOutput, Variant, checked_ids, checked_output
 
 if TYPE_CHECKING:
@@ -34,18 +35,43 @@ class TorchRuntime:
     """Runs the checkpoint of a bundle."""
 
     def __init__(self, bundle: Bundle, variant: Variant, device: str) -> None:
-        require_torch(f"{variant.name}")
+        require_torch(variant.name)
+        detector: nn.Module = load_detector(bundle).to(_device(device, variant))
+        if variant.quantization == "int8":
+            detector = quantized(detector)
+        self._adopt(scripted(detector, _device(device, variant)) if variant.torchscript else detector, variant, device)
+
+    def _adopt(self, module: Any, variant: Variant, device: str) -> None:
         import torch
 
         torch.set_num_threads(1)
+        self.module: Callable[[Tensor], tuple[Tensor, Tensor]] = module
         self.variant = variant
         self.device = _device(device, variant)
-        detector: nn.Module = load_detector(bundle).to(self.device)
-        if variant.quantization == "int8":
-            detector = quantized(detector)
-        self.module: Callable[[Tensor], tuple[Tensor, Tensor]] = (
-            scripted(detector, self.device) if variant.torchscript else detector
-        )
+
+    @classmethod
+    def load_script(cls, data: bytes, variant: Variant, device: str = "auto") -> TorchRuntime:
+        """Open a TorchScript archive written by `save_script`. Its code runs: open only files whose origin is known."""
+        require_torch(variant.name)
+        import torch
+
+        try:
+            with _silenced():
+                module = torch.jit.load(io.BytesIO(data), map_location=_device(device, variant))  # type: ignore[no-untyped-call]
+        except RuntimeError as error:
+            raise BundleError("is not a TorchScript archive that this torch can read") from error
+        runtime = cls.__new__(cls)
+        runtime._adopt(module, variant, device)
+        return runtime
+
+    def save_script(self) -> bytes:
+        """The traced module as a TorchScript archive."""
+        import torch
+
+        buffer = io.BytesIO()
+        with _silenced():
+            torch.jit.save(self.module, buffer)
+        return buffer.getvalue()
 
     def run(self, ids: NDArray[np.int64]) -> ModelOutput:
         """See `ModelRuntime.run`."""
