@@ -43,7 +43,9 @@ class EncoderLayer(nn.Module):
         else:
             mixed = torch.softmax((q * self.scale) @ k.transpose(-2, -1) + bias, dim=-1) @ v
         x = x + self.dropout(self.out(mixed.transpose(1, 2).reshape(B, T, D)))
-        return x + self.dropout(self.down(self.activate(self.up(self.norm2(x)))))
+        hidden: Tensor = self.activate(self.up(self.norm2(x)))
+        x = x + self.dropout(self.down(hidden))
+        return x
 
 
 class AnomalyDetector(nn.Module):

@@ -33,12 +33,13 @@ from vedette.verdict import BENIGN
 
 # Names of the slots that values are placed in; drawn alike for attacks and harmless values.
 _NAMES = (
-    "q s id page name user username email title text content body message comment description url link redirect next"
-    " return file path filename template lang locale category cat item product sku query search keyword filter sort order"
-    " date from to price color size ref source data value input param key token session hash callback action type mode view"
-    " field code address city phone subject note tag tags src img image domain host debug config settings options payload"
-    " cmd html json xml label summary question answer review bio about company country zip p a b c x y z v t d e f g"
-).split()
+    "q s id page name user username email title text content body message comment description url link redirect next "
+    "return file path filename template lang locale category cat item product sku query search keyword filter sort "
+    "order date from to price color size ref source data value input param key token session hash callback action "
+    "type mode view field code address city phone subject note tag tags src img image domain host debug config "
+    "settings options payload cmd html json xml label summary question answer review bio about company country zip p "
+    "a b c x y z v t d e f g"
+).split()  # noqa: SIM905
 _PLACES = ("query",) * 7 + ("form",) * 4 + ("json",) * 5 + ("multipart", "xml", "path", "cookie", "cookie", "header")
 _SKIPPED_FILES = ("ambiguous_blns", "ambiguous_sql_spider", "sql_bi_ambiguous")
 # Which header or place the values of a file belong in, where they are not free text.
@@ -71,7 +72,9 @@ def place_value(value: str, rng: random.Random, home: str | None = None) -> HTTP
     if place == "cookie":
         return HTTPRequest("GET", "/", (("Cookie", f"{name}={escaped}"),))
     if place == "header":
-        return HTTPRequest("GET", "/", ((rng.choice(("Referer", "User-Agent", "X-Forwarded-For", "X-Api", "Origin")), escaped),))
+        return HTTPRequest(
+            "GET", "/", ((rng.choice(("Referer", "User-Agent", "X-Forwarded-For", "X-Api", "Origin")), escaped),)
+        )
     if place == "form":
         return _body("application/x-www-form-urlencoded", f"{name}={escaped}")
     if place == "json":

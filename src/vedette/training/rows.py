@@ -1,8 +1,8 @@
 """Examples as arrays of token ids, and the batches drawn from them.
 
 One row is what the model sees at once: context ids, then at most ``max_tokens`` of text. Batches draw attacks and
-harmless rows half and half; attack classes by the square root of their number, generated and collected examples in equal
-parts; harmless rows half at random over their origins and half from the rows that the model last found hardest.
+harmless rows half and half; attack classes by the square root of their number, generated and collected examples in
+equal parts; harmless rows half at random over their origins and half from those that the model last found hardest.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class Sampler:
             drawn += [self._harmless() for _ in range(size * groups // 2)]
             drawn.sort(key=lambda pair: len(pair[0]))
             cuts = [drawn[at : at + size] for at in range(0, len(drawn), size)]
-            self.rng.shuffle(cuts)  # type: ignore[arg-type]
+            self.rng.shuffle(cuts)
             for cut in cuts:
                 yield pad([ids for ids, _ in cut]), np.array([label for _, label in cut], np.int64)
 
@@ -150,7 +150,9 @@ class Sampler:
             context = self.rows.contexts[self.rows.context[rng.integers(len(self.rows))]]
         text = self.rows.text(row)
         room = self.max_tokens - len(context)
-        if not surround and len(text) > CROP and rng.random() < 0.75:  # a piece of harmless text is harmless, and cheaper
+        if (
+            not surround and len(text) > CROP and rng.random() < 0.75
+        ):  # a piece of harmless text is harmless, and cheaper
             start = int(rng.integers(0, len(text) - CROP + 1))
             text = text[start : start + CROP]
         if surround and len(text) < room and rng.random() < 0.3:

@@ -79,7 +79,9 @@ def prepare_corpus(data: Path, run: Path, plan: TrainPlan, processes: int, log: 
 def write_held_out(data: Path, bags: list[Bag], path: Path) -> dict[str, int]:
     """Write the held-out records for `vedette evaluate`, without those that training has seen; return counts."""
     seen = split_keys(bags)
-    copies = {bag.record_id for bag in bags if bag.part == "test" and bag.label != CLASSES[0] and is_copy(bag.windows, seen)}
+    copies = {
+        bag.record_id for bag in bags if bag.part == "test" and bag.label != CLASSES[0] and is_copy(bag.windows, seen)
+    }
     counts = {"attack": 0, "benign": 0, "copies removed": len(copies)}
     with gzip.open(path, "wt", encoding="utf-8") as out:
         for file in sorted(data.glob("*/*.jsonl.xz")):
@@ -132,7 +134,8 @@ class Trainer:
 
     def train(self, progress: Progress) -> None:
         """Run the remaining steps."""
-        plan, recent, began = self.plan, [], time.monotonic()  # type: ignore[var-annotated]
+        plan, began = self.plan, time.monotonic()
+        recent: list[float] = []
         batches = self.sampler.batches(plan.batch)
         while self.step < plan.steps:
             if self.decided < len(plan.decide_at) and self.step >= plan.decide_at[self.decided] * plan.steps:
@@ -251,7 +254,9 @@ def attack_margins(model: AnomalyDetector, rows: list[list[int]], device: str = 
     return result
 
 
-def bag_margins(model: AnomalyDetector, tokenizer: HTTPTokenizer, bags: list[Bag], device: str = "cpu") -> NDArray[np.float32]:
+def bag_margins(
+    model: AnomalyDetector, tokenizer: HTTPTokenizer, bags: list[Bag], device: str = "cpu"
+) -> NDArray[np.float32]:
     """Log-odds of attack of whole records: the worst row of each, -30 where the screen left nothing, (N,)."""
     rows: list[list[int]] = []
     owner: list[int] = []
@@ -276,7 +281,8 @@ def run_training(data: Path, run: Path, plan: TrainPlan, processes: int, log: Lo
     bags = prepare_corpus(data, run, plan, processes, log)
     tokenizer = learn_vocabulary(bags, run, plan)
     rows = rows_of(examples_of(bags), tokenizer)
-    log(f"{len(rows)} rows, {int((rows.label == 0).sum())} harmless, {rows.ids.size / max(1, len(rows)):.1f} tokens each")
+    tokens = rows.ids.size / max(1, len(rows))
+    log(f"{len(rows)} rows, {int((rows.label == 0).sum())} harmless, {tokens:.1f} tokens each")
     trainer = Trainer(rows, tokenizer.vocab_size, plan, run, log)
     if trainer.resume():
         log(f"resumed at step {trainer.step}")
