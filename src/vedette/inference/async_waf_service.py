@@ -392,13 +392,16 @@ class AsyncWAFService:
         failure: Degraded | None = None
         piece = next(begun.rest, None)
         try:
-            while under_way:
+            while under_way or piece is not None:
                 while piece is not None and len(under_way) < self._max_workers:
                     try:
                         under_way.append(self._submit(begun, piece))
                     except Overloaded:
-                        break  # the queue is full just now; this request already has its place in it
+                        break
                     piece = next(begun.rest, None)
+                if not under_way:  # others filled the queue meanwhile: the rest stays unread
+                    failure = Degraded.OVERLOADED
+                    break
                 await under_way[0] if len(under_way) == 1 else await _first_done(under_way)
                 for future in [future for future in under_way if future.done()]:
                     under_way.remove(future)
@@ -408,9 +411,6 @@ class AsyncWAFService:
             failure = Degraded.MODEL_FAILED
         except DeadlineExceeded:
             failure = Degraded.TIMED_OUT
-        else:
-            if piece is not None:  # no room in the queue for the rest
-                failure = Degraded.OVERLOADED
         finally:
             for future in under_way:
                 future.cancel()
