@@ -9,11 +9,17 @@ import socket
 from pathlib import Path
 from urllib.parse import quote
 
+import httpx
 import pytest
-from vedette.inference.async_waf_service import AsyncWAFService
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
+from tests.server.conftest import NO_LIMIT, settings_of
+from tests.server.live import exchange
 from vedette.config import Settings
 from vedette.errors import Overloaded
+from vedette.inference.async_waf_service import AsyncWAFService
+from vedette.server.app import create_app, share_of_limits
 
 BAD = json.loads((Path(__file__).parent / "data" / "bad_requests.json").read_text())
 KEYS = {
@@ -268,3 +274,55 @@ def test_a_defect_is_500_without_details(serving):
     answer = serving({}, BrokenService(settings=Settings())).post("/check", GOOD)
     assert (answer.status, answer.error["code"]) == (500, "internal_error")
     assert b"secret" not in answer.data
+
+
+def post_bytes(body, *lines, version="1.1"):
+    head = "".join(f"{line}\r\n" for line in (f"POST /check HTTP/{version}", "Host: a", *lines))
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+@pytest.mark.parametrize(("version", "lines"), [("1.1", ["Connection: close"]), ("1.0", [])])
+def test_the_connection_ends_where_the_client_asks_for_it(client, version, lines):
+    answer = exchange(client.port, post_bytes(json.dumps(GOOD).encode(), *lines, version=version))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\ndate: ")
+    assert b"\r\nconnection: close" in head
+    assert json.loads(body)["action"] == "allow"
+
+
+def test_pipelined_checks_are_answered_in_order(client):
+    good, evil = (post_bytes(json.dumps(item).encode()) for item in (GOOD, EVIL))
+    last = post_bytes(json.dumps(GOOD).encode(), "Connection: close")
+    answers = exchange(client.port, good + evil + good + evil + last)
+    found = [part.split(b",")[0] for part in answers.split(b'"is_anomaly":')[1:]]
+    assert found == [b"false", b"true", b"false", b"true", b"false"]
+
+
+async def test_the_app_works_below_a_prefix_of_another_and_on_any_server():
+    outer = Starlette(routes=[Mount("/waf", create_app(settings_of(NO_LIMIT)))])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(outer), base_url="http://test") as client:
+        answer = await client.post("/waf/check", json=EVIL)
+        assert (answer.status_code, answer.json()["action"]) == (200, "block")
+        assert answer.headers["content-type"] == "application/json"
+        assert (await client.get("/waf/check")).status_code == 405
+        assert (await client.post("/waf/check/batch", json={"requests": [GOOD]})).status_code == 200
+
+
+def test_refusals_are_counted(serving):
+    client = serving({"waf_service": {"max_request_bytes": 4096}, **LIMITED})
+    client.post("/check", b"{")
+    client.post("/check", b"x" * 5000)
+    for _ in range(20):
+        client.post("/check", GOOD)
+    counts = client.get("/metrics", Accept="application/json").json["requests"]["by_outcome"]
+    assert counts["invalid"] == 1
+    assert counts["too_large"] == 1
+    assert counts["rate_limited"] >= 1
+    assert counts["allow"] + counts["rate_limited"] == 20
+
+
+def test_workers_without_a_store_share_the_limit():
+    settings = settings_of({"waf_service": {"workers": 4}})
+    limits = share_of_limits(settings)
+    assert (limits.per_ip, limits.max_requests_per_second) == (250, 2500)
+    assert share_of_limits(settings_of({})) == Settings().inference.rate_limiting
