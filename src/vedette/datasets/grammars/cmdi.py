@@ -6,7 +6,7 @@ import random
 
 from vedette.datasets.grammar import Split, load_grammar
 
-_GRAMMAR = load_grammar("cmdi")
+_GRAMMAR = load_grammar("shell", "cmdi")
 
 
 def generate(rng: random.Random, split: Split = "all") -> str:

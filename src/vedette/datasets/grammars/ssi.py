@@ -6,7 +6,7 @@ import random
 
 from vedette.datasets.grammar import Split, load_grammar
 
-_GRAMMAR = load_grammar("ssi")
+_GRAMMAR = load_grammar("shell", "ssi")
 
 
 def generate(rng: random.Random, split: Split = "all") -> str:
