@@ -143,6 +143,14 @@ def test_large_bodies_and_small_ones_read_alike(client):
         assert client.check("/", "POST", headers=headers, body=body).status == 200
 
 
+@pytest.mark.parametrize(("fail_mode", "action"), [("open", "allow"), ("closed", "block")])
+def test_a_missed_deadline_is_a_verdict(serving, fail_mode, action):
+    client = serving({"waf_service": {"fail_mode": fail_mode}, **NO_LIMIT})
+    verdict = client.check("/?q=" + "select+" * 20_000, deadline_ms=1).json
+    assert (verdict["degraded"], verdict["action"]) == ("timed_out", action)
+    assert verdict["anomaly_score"] is verdict["is_anomaly"] is None
+
+
 @pytest.fixture
 def small(serving):
     return serving({"waf_service": {"max_request_bytes": 4096}, "inference": {"rate_limiting": {"enabled": False}}})
