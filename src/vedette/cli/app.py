@@ -66,6 +66,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader (head, less) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.OK
+    except OSError as error:
+        if error.filename is None:
+            traceback.print_exc()
+            return Exit.DEFECT
+        print(f"vedette: {error.filename}: {error.strerror}", file=sys.stderr)
+        return Exit.BAD_INPUT
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except Exception:
