@@ -1,0 +1,243 @@
+"""Hard negatives: harmless field values that look like attacks, drawn at random from hundreds of shapes.
+
+A filter earns its false alarms on prose with SQL words, editors' HTML, code in JSON, template placeholders, trackers'
+home-made separators and plain binary. Each shape here draws its content anew, so that what can be learned of it is the
+shape and not the sample. The grammars `data/benign_*.grammar` hold the shapes that are text; the functions below make
+those that a grammar cannot: bytes, blobs, counted strings, paths of curves.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+import string
+from collections.abc import Callable
+from functools import cache
+
+from vedette.datasets import primitives
+from vedette.datasets.grammar import Grammar, load_grammar
+
+MAX_CHARS = 600
+"""No value is longer; longer ones are cut wherever that falls, as logs and windows cut theirs."""
+
+GRAMMARS = ("common", "prose", "markup", "code", "web", "query")
+"""The grammar files, each named after its prefix `benign_`."""
+
+_TOPICS = ("prose", "names", "markup", "code", "web", "query")
+_TOPIC_WEIGHTS = (24, 8, 14, 18, 22, 16)
+_BLOB_SHARE = 0.09
+_JOIN_SHARE = 0.06
+_WRAP_SHARE = 0.06
+
+Shape = Callable[[random.Random], str]
+
+
+def generate(rng: random.Random) -> str:
+    """Return one harmless value of 1 to `MAX_CHARS` characters, the same for the same state of `rng`."""
+    text = ""
+    while not text.strip():
+        text = _one(rng)
+        chance = rng.random()
+        if chance < _JOIN_SHARE:
+            text += rng.choice(("\n", " ", "\n\n", "; ", ", ", " - ", "|", "&", "\r\n", "\t")) + _one(rng)
+        elif chance < _JOIN_SHARE + _WRAP_SHARE:
+            text = _wrapped(text, rng)
+    return text[:MAX_CHARS]
+
+
+@cache
+def benign_grammar() -> Grammar:
+    """Return the grammar of all harmless topics; no two files define the same rule."""
+    return load_grammar(*(f"benign_{name}" for name in GRAMMARS))
+
+
+def _one(rng: random.Random) -> str:
+    if rng.random() < _BLOB_SHARE:
+        return rng.choice(_SHAPES)(rng)
+    return benign_grammar().draw(rng, rng.choices(_TOPICS, _TOPIC_WEIGHTS)[0])
+
+
+def _wrapped(text: str, rng: random.Random) -> str:
+    """Put a value inside something else, as programs do that carry it."""
+    name = primitives.ident(rng)
+    quoted = json.dumps(text, ensure_ascii=rng.random() < 0.5)
+    return rng.choice(
+        (
+            quoted,
+            f'"{text}"',
+            f"'{text}'",
+            f"({text})",
+            f"[{text}]",
+            f"`{text}`",
+            f"> {text}",
+            f"{name}={text}",
+            f"{name}: {text}",
+            f"<p>{text}</p>",
+            f'<div class="{name}">{text}</div>',
+            f"{{{json.dumps(name)}:{quoted}}}",
+            f"[{quoted},{primitives.integer(rng)}]",
+            f"```\n{text}\n```",
+            f"<![CDATA[{text}]]>",
+            f"<{name}>{text}</{name}>",
+            json.dumps({name: quoted}),
+            text.replace('"', '\\"').replace("'", "\\'"),
+            text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"),
+        )
+    )
+
+
+def _bytes_as_text(rng: random.Random) -> str:
+    """Random bytes, read as Latin-1 or as broken UTF-8."""
+    raw = rng.randbytes(rng.randint(3, 200))
+    return raw.decode("latin-1") if rng.random() < 0.4 else raw.decode("utf-8", "replace")
+
+
+def _printable_runs(rng: random.Random) -> str:
+    """What is left of binary data when only its printable runs are kept."""
+    alphabet = string.printable[:95]
+    runs = ("".join(rng.choices(alphabet, k=rng.choice((1, 1, 2, 2, 3, 4, 5, 8, 13)))) for _ in range(rng.randint(2, 60)))
+    return rng.choice(("\n", " ", "", "\ufffd", "\x00")).join(runs)
+
+
+def _protobuf(rng: random.Random) -> str:
+    """Tag, length, text: a protobuf-like message whose bytes are read as text."""
+    out = bytearray()
+    for _ in range(rng.randint(1, 12)):
+        number = rng.randint(1, 31)
+        if rng.random() < 0.3:
+            out += bytes((number << 3 & 0xFF, rng.randrange(128)))
+            continue
+        draw = rng.choice((primitives.word, primitives.uuid4, primitives.url, primitives.alnum, primitives.words))
+        value = draw(rng).encode()[:100]
+        out += bytes(((number << 3 | 2) & 0xFF, len(value))) + value
+    return out.decode("utf-8", "replace" if rng.random() < 0.7 else "ignore")
+
+
+def _control_characters(rng: random.Random) -> str:
+    """Words between control characters, as of terminals, scanners and old file formats."""
+    marks = ("\x00", "\x01", "\x02", "\x03", "\x07", "\x08", "\x0b", "\x0c", "\x1b[0m", "\x1b[31m", "\x1c", "\x1d", "\x1e",
+             "\x1f", "\x7f", "\x85", "\u200b", "\u200e", "\u202e", "\ufeff", "\u2028", "\xa0", "\xad")  # fmt: skip
+    return "".join(primitives.benign_value(rng) + rng.choice(marks) for _ in range(rng.randint(1, 12)))
+
+
+def _base64_blob(rng: random.Random) -> str:
+    """Base64 in its alphabets: of random bytes, of one byte repeated, of short cycles, of sparse bit fields."""
+    size = rng.randint(4, 300)
+    style = rng.randrange(4)
+    if style == 0:
+        raw = rng.randbytes(size)
+    elif style == 1:
+        raw = bytes((rng.randrange(256),)) * size
+    elif style == 2:
+        raw = rng.randbytes(rng.randint(2, 9)) * (size // 4 + 1)
+    else:
+        raw = bytes(rng.randrange(256) if rng.random() < 0.12 else 0 for _ in range(size))
+    text = (base64.urlsafe_b64encode if rng.random() < 0.4 else base64.b64encode)(raw).decode()
+    if rng.random() < 0.15:
+        text = "\n".join(text[start : start + 76] for start in range(0, len(text), 76))
+    return text.rstrip("=") if rng.random() < 0.3 else text
+
+
+def _repeated(rng: random.Random) -> str:
+    """One short unit many times: padding, rulers, stuck keys, empty bit fields."""
+    unit = rng.choice((primitives.letter, primitives.digit, primitives.letters, primitives.word, _symbol, _symbol))(rng)
+    joiner = rng.choice(("", "", "", " ", ",", "|", ";"))
+    return joiner.join([unit] * rng.randint(3, 120))
+
+
+def _symbol(rng: random.Random) -> str:
+    return rng.choice(("A", "AAAA", "=", "-", "_", ".", "*", "/", "#", "~", "+", "0", "ff", "\\", "'", '"', "<>", "()", "--",
+                       "-=", "=-", "?", "!", "|", "[]", "{}", ";", "°", "•", "█", "░", "▪", "─", "═"))  # fmt: skip
+
+
+def _symbols(rng: random.Random) -> str:
+    """A few punctuation marks in no order, as typed by accident or drawn as a picture."""
+    return "".join(rng.choices(string.punctuation + "    ", k=rng.randint(1, 12)))
+
+
+def _token(rng: random.Random) -> str:
+    """A JSON Web Token or another dotted, signed token."""
+    parts = (json.dumps({"alg": rng.choice(("HS256", "RS256", "ES256", "none")), "typ": "JWT"}),
+             json.dumps({"sub": primitives.benign_value(rng), "exp": rng.randrange(2**31), "n": primitives.words(rng)}))  # fmt: skip
+    head = ".".join(base64.urlsafe_b64encode(part.encode()).decode().rstrip("=") for part in parts)
+    return f"{head}.{base64.urlsafe_b64encode(rng.randbytes(32)).decode().rstrip('=')}"
+
+
+def _svg_path(rng: random.Random) -> str:
+    """Path data of a drawing: commands and coordinates."""
+    steps = []
+    for _ in range(rng.randint(2, 40)):
+        count = rng.choice((1, 2, 2, 4, 6, 7))
+        numbers = (f"{rng.uniform(-200, 200):.{rng.randint(0, 3)}f}" for _ in range(count))
+        steps.append(rng.choice("MLHVCSQTAZmlhvcsqtaz") + rng.choice((" ", ",")).join(numbers))
+    return rng.choice(("", " ")).join(steps)
+
+
+def _hex_dump(rng: random.Random) -> str:
+    """A hex dump with its text column, or colon-separated bytes."""
+    if rng.random() < 0.5:
+        return rng.randbytes(rng.randint(4, 60)).hex(rng.choice((":", " ", "-")))
+    lines = []
+    for row in range(rng.randint(1, 5)):
+        raw = rng.randbytes(16)
+        shown = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in raw)
+        lines.append(f"{row * 16:08x}  {raw.hex(' ')}  |{shown}|")
+    return "\n".join(lines)
+
+
+def _hash(rng: random.Random) -> str:
+    """A digest, a password hash or a signature in one of the usual spellings."""
+    bits = rng.choice((16, 20, 32, 64))
+    digest = rng.randbytes(bits).hex()
+    blob = base64.b64encode(rng.randbytes(bits)).decode()
+    return rng.choice((digest, digest.upper(), f"sha256-{blob}", f"$2y$10${blob[:53]}", f"sha1={digest}", f"0x{digest}",
+                       f"$argon2id$v=19$m=65536,t=3,p=4${blob[:22]}${blob}", f"{{SSHA}}{blob}", f"md5:{digest[:32]}",
+                       f"t={rng.randrange(2**31)},v1={digest}", f"{digest}:{rng.randrange(10**6)}"))  # fmt: skip
+
+
+def _random_ascii(rng: random.Random) -> str:
+    """A generated password, key or compressed token over all printable characters."""
+    alphabet = string.ascii_letters + string.digits + "".join(rng.sample(string.punctuation, rng.randint(1, 32)))
+    return "".join(rng.choices(alphabet, k=rng.randint(3, 80)))
+
+
+def _script_text(rng: random.Random) -> str:
+    """Random letters of one Unicode block, with punctuation: any language a model never saw."""
+    first, last = rng.choice(((0x0400, 0x045F), (0x0370, 0x03CE), (0x05D0, 0x05EA), (0x0620, 0x064A), (0x0905, 0x0939),
+                              (0x0E01, 0x0E2E), (0x3041, 0x3096), (0x30A1, 0x30FA), (0x4E00, 0x9FA5), (0xAC00, 0xD7A3),
+                              (0x0531, 0x0556), (0x10D0, 0x10F0), (0xC0, 0x17F), (0x1F300, 0x1F64F)))  # fmt: skip
+    words = ("".join(chr(rng.randint(first, last)) for _ in range(rng.randint(1, 8))) for _ in range(rng.randint(1, 14)))
+    return rng.choice((" ", " ", ", ", "、", "-", "' ", '" ', "; ", "&")).join(words) + rng.choice(("", ".", "!", "？", "。", "…"))
+
+
+def _mojibake(rng: random.Random) -> str:
+    """Text of another alphabet that was read in the wrong encoding, or lost its bytes as percent signs."""
+    text = _script_text(rng)
+    if rng.random() < 0.5:
+        return text.encode().decode("latin-1")
+    return "".join(f"%{byte:02X}" for byte in text.encode())[: rng.randint(6, 300)]
+
+
+def _json_tree(rng: random.Random) -> str:
+    """A nested JSON document of random shape."""
+
+    def tree(depth: int) -> object:
+        style = rng.randrange(9 if depth < 4 else 6)
+        if style > 6:
+            return {primitives.ident(rng): tree(depth + 1) for _ in range(rng.randint(0, 4))}
+        if style == 6:
+            return [tree(depth + 1) for _ in range(rng.randint(0, 4))]
+        leaves = (rng.randrange(10**6), rng.random() < 0.5, None, primitives.benign_value(rng), primitives.url(rng),
+                  primitives.sentence(rng))  # fmt: skip
+        return leaves[style]
+
+    root = {primitives.ident(rng): tree(1) for _ in range(rng.randint(1, 6))}
+    return json.dumps(root, indent=2 if rng.random() < 0.15 else None, separators=None if rng.random() < 0.5 else (",", ":"))
+
+
+_SHAPES: tuple[Shape, ...] = (
+    _bytes_as_text, _printable_runs, _printable_runs, _protobuf, _protobuf, _control_characters, _base64_blob,
+    _base64_blob, _repeated, _symbols, _token, _svg_path, _hex_dump, _hash, _random_ascii, _script_text, _script_text,
+    _mojibake, _json_tree, _json_tree,
+)  # fmt: skip
