@@ -1,0 +1,295 @@
+"""Mutations that keep what a payload means, per family (the operators of WAF-A-MoLE, Demetrio et al. 2020, and more).
+
+Each takes the payload and a source of chance and returns another spelling of the same attack, or the payload itself
+where it finds nothing to change. Text inside SQL string literals is left alone where the meaning would change.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable
+
+from vedette.datasets import primitives
+
+Mutator = Callable[[str, random.Random], str]
+
+_SQL_WORDS = re.compile(
+    r"\b(select|union|all|from|where|and|or|not|order|by|group|having|insert|into|update|delete|drop|table|values|set|"
+    r"like|between|in|is|null|case|when|then|else|end|limit|exists|sleep|benchmark|waitfor|delay|exec|concat|char|"
+    r"substring|ascii|version|database|user|as|xor|div|true|false|distinct|count|cast|convert|if)\b",
+    re.IGNORECASE,
+)
+_STRING = re.compile(r"'[^'\\]*'")
+_NUMBER = re.compile(r"(?<![\w.'\"#@%&$])(\d{1,9})(?![\w.'\"%])")
+_EQUALS = re.compile(r"(?<![<>!=:|&^~*+\-/%])=(?![=><~])")
+
+
+def _outside_strings(text: str, change: Callable[[str], str]) -> str:
+    """Apply `change` to what stands outside closed SQL string literals."""
+    out, last = [], 0
+    for match in _STRING.finditer(text):
+        out += [change(text[last : match.start()]), match[0]]
+        last = match.end()
+    return "".join([*out, change(text[last:])])
+
+
+# --- SQL -------------------------------------------------------------------------------------------------------------
+
+
+def sql_case(payload: str, rng: random.Random) -> str:
+    """Key words in another case."""
+    style = rng.choice((str.upper, str.lower, str.capitalize, lambda word: _mixed(word, rng)))
+    return _outside_strings(payload, lambda part: _SQL_WORDS.sub(lambda match: style(match[0]), part))
+
+
+def _mixed(text: str, rng: random.Random) -> str:
+    return "".join(rng.choice((char.lower(), char.upper())) for char in text)
+
+
+def sql_space(payload: str, rng: random.Random) -> str:
+    """Spaces as other white space or comments; what follows a line comment stays as it is."""
+    if "--" in payload or "#" in payload:
+        cut = min(index for index in (payload.find("--"), payload.find("#")) if index >= 0)
+    else:
+        cut = len(payload)
+    head, tail = payload[:cut], payload[cut:]
+    spelling = rng.choice(("/**/", "\t", "\n", "  ", "\x0c", "\r\n", f"/*{primitives.letters(rng)}*/", " /**/ "))
+    every = rng.random() < 0.6
+    change = lambda part: "".join(  # noqa: E731
+        spelling if char == " " and (every or rng.random() < 0.5) else char for char in part
+    )
+    return _outside_strings(head, change) + tail
+
+
+def sql_number(payload: str, rng: random.Random) -> str:
+    """Integers as sums, differences, products or in parentheses: the same number to every engine."""
+
+    def spell(match: re.Match[str]) -> str:
+        if rng.random() < 0.5:
+            return match[0]
+        number = int(match[1])
+        part = rng.randrange(1, 100)
+        return rng.choice((f"({number})", f"({number + part}-{part})", f"({number}+0)", f"({number}*1)",
+                           f"(-(-{number}))", f"(SELECT {number})"))  # fmt: skip
+
+    return _outside_strings(payload, lambda part: _NUMBER.sub(spell, part)) if "order by" not in payload.lower() and (
+        "limit" not in payload.lower() and "group by" not in payload.lower() and "delay" not in payload.lower()
+    ) else payload
+
+
+def sql_string(payload: str, rng: random.Random) -> str:
+    """A closed string literal as a concatenation with ||."""
+
+    def spell(match: re.Match[str]) -> str:
+        body = match[0][1:-1]
+        if len(body) < 2 or rng.random() < 0.5:
+            return match[0]
+        cut = rng.randint(1, len(body) - 1)
+        return f"('{body[:cut]}'||'{body[cut:]}')"
+
+    return _STRING.sub(spell, payload) if payload.count("'") % 2 == 0 else payload
+
+
+def sql_operator(payload: str, rng: random.Random) -> str:
+    """Comparison and logic written otherwise: AND as &&, OR as ||, <> as !=, = as LIKE between plain numbers."""
+    choice = rng.randrange(4)
+    if choice == 0:
+        return _outside_strings(payload, lambda part: re.sub(r"(?i)\s+and\s+", " && ", part))
+    if choice == 1:
+        return _outside_strings(payload, lambda part: re.sub(r"(?i)\s+or\s+", " || ", part))
+    if choice == 2:
+        return payload.replace("<>", "!=") if "<>" in payload else payload.replace("!=", "<>")
+    return re.sub(r"\b(\d{1,9})\s*=\s*(\d{1,9})\b", r"\1 LIKE \2", payload)
+
+
+def sql_tautology(payload: str, rng: random.Random) -> str:
+    """Another always-true comparison in the place of 1=1 or '1'='1'."""
+    number, text = primitives.integer(rng), primitives.letters(rng)
+    true = rng.choice((f"{number}={number}", f"{number}<{number}1", f"'{text}'='{text}'", f"{number} IS NOT NULL",
+                       f"{number} BETWEEN 0 AND {number}", f"{number} IN ({number})", "NOT 1=2", f"'{text}' LIKE '{text}'"))  # fmt: skip
+    return re.sub(r"\b1\s*=\s*1\b|'1'\s*=\s*'1'", lambda _: true, payload)
+
+
+def sql_comment(payload: str, rng: random.Random) -> str:
+    """A harmless comment rewritten or added behind."""
+    text = primitives.letters(rng)
+    payload = re.sub(r"/\*\*/|/\*[a-z]{1,8}\*/", lambda _: f"/*{text}*/", payload)
+    if payload.rstrip().endswith(("--", "#")):
+        return payload.rstrip() + " " + text
+    return payload
+
+
+def sql_invariant(payload: str, rng: random.Random) -> str:
+    """`AND true` or `OR false` behind a trailing-comment payload's condition."""
+    match = re.search(r"(?i)(\s)(--|#)", payload)
+    if not match:
+        return payload
+    number = primitives.integer(rng)
+    extra = rng.choice((f" AND {number}={number}", f" OR {number}<>{number}", " AND 'a'='a'", " AND NOT 1=2"))
+    return payload[: match.start()] + extra + payload[match.start() :]
+
+
+# --- shell -----------------------------------------------------------------------------------------------------------
+
+_COMMAND = re.compile(
+    r"(?<![\w/.$'\"\\=-])(cat|ls|id|whoami|uname|wget|curl|ping|sleep|nslookup|bash|sh|nc|ps|pwd|head|tail|grep|find|env|"
+    r"dig|host|chmod|rm|cp|mv|touch|ifconfig|netstat|hostname|python3?|perl|php|ruby)(?![\w='\"(])"
+)
+
+
+def shell_quotes(payload: str, rng: random.Random) -> str:
+    """Command words broken by empty quotes or backslashes, which the shell removes (POSIX, quote removal)."""
+    if "'" in payload or '"' in payload or "`" in payload:
+        return payload
+    style = rng.randrange(4)
+
+    def spell(match: re.Match[str]) -> str:
+        word = match[0]
+        cut = rng.randint(1, len(word) - 1) if len(word) > 1 else 0
+        return (f"{word[:cut]}''{word[cut:]}", f'{word[:cut]}""{word[cut:]}', f"{word[:cut]}\\{word[cut:]}",
+                f"'{word}'")[style]  # fmt: skip
+
+    return _COMMAND.sub(spell, payload)
+
+
+def shell_ifs(payload: str, rng: random.Random) -> str:
+    """Spaces between words as tabs or the field separator; inside quotes nothing changes."""
+    if any(char in payload for char in "'\"`\n{<>&|") or "$" in payload:
+        return payload.replace(" ", "\t") if not any(char in payload for char in "'\"`") else payload
+    head, first, rest = payload.partition(" ")
+    if not first or not _COMMAND.search(head):
+        return payload
+    return head + rest.join(("", "")) if not rest else head + rng.choice(("${IFS}", "$IFS$9", "\t")) + rest
+
+
+def shell_path(payload: str, rng: random.Random) -> str:
+    """Slashes of absolute paths doubled or with a dot between, which resolve alike."""
+    way = rng.choice(("//", "/./", "///"))
+    return re.sub(r"(?<=[\w])/(?=[\w])", way, payload) if "://" not in payload and "/dev/tcp" not in payload else payload
+
+
+def shell_separator(payload: str, rng: random.Random) -> str:
+    """A leading `;` as a newline, and the reverse."""
+    if payload.startswith(";"):
+        return "\n" + payload[1:]
+    return ";" + payload[1:] if payload.startswith("\n") else payload
+
+
+# --- markup ----------------------------------------------------------------------------------------------------------
+
+_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
+_EVENT = re.compile(r"\bon[a-z]{3,40}(?=\s*=)", re.IGNORECASE)
+
+
+def html_case(payload: str, rng: random.Random) -> str:
+    """Tag and attribute names in mixed case: HTML compares them without case."""
+    style = rng.choice((str.upper, lambda word: _mixed(word, rng)))
+    payload = _TAG.sub(lambda match: f"<{match[1]}{style(match[2])}", payload)
+    return _EVENT.sub(lambda match: style(match[0]), payload)
+
+
+def html_separator(payload: str, rng: random.Random) -> str:
+    """The white space after a tag name as another that HTML accepts."""
+    return re.sub(r"(<[a-zA-Z][a-zA-Z0-9]*)[ /\t\n](?=[a-zA-Z])",
+                  lambda match: match[1] + rng.choice((" ", "/", "\t", "\n", "\x0c", "\r\n", " / ")), payload)  # fmt: skip
+
+
+def html_equals(payload: str, rng: random.Random) -> str:
+    """White space around an event attribute's equals sign."""
+    return re.sub(r"(\bon[a-zA-Z]{3,40})\s*=\s*", lambda match: match[1] + rng.choice((" = ", "=\n", "\t=", "=")), payload)
+
+
+def html_entities(payload: str, rng: random.Random) -> str:
+    """Some letters of a quoted event attribute as character references."""
+
+    def spell(match: re.Match[str]) -> str:
+        form = rng.choice(("&#{};", "&#x{:x};", "&#x{:04x};"))
+        body = "".join(form.format(ord(char)) if char.isalpha() and rng.random() < 0.3 else char for char in match[3])
+        return match[1] + match[2] + body + match[2]
+
+    return re.sub(r"(\bon[a-zA-Z]{3,40}\s*=\s*)([\"'])([^\"'&]{1,400})\2", spell, payload)
+
+
+def html_scheme(payload: str, rng: random.Random) -> str:
+    """`javascript:` with a tab, newline or another case inside, which the URL parser drops."""
+
+    def spell(match: re.Match[str]) -> str:
+        word = _mixed(match[0], rng) if rng.random() < 0.5 else match[0]
+        cut = rng.randint(1, len(word) - 2)
+        return word[:cut] + rng.choice(("", "\t", "\n", "\r")) + word[cut:]
+
+    return re.sub(r"(?i)javascript:", spell, payload)
+
+
+def js_call(payload: str, rng: random.Random) -> str:
+    """A call of alert and its like through another spelling of the same function."""
+    number = primitives.integer(rng)
+
+    def spell(match: re.Match[str]) -> str:
+        name = match[1]
+        return rng.choice((f"({name})(", f"window.{name}(", f"self.{name}(", f"top.{name}(", f"{name}?.(", f"{name} (",
+                           f"{name}/*{number}*/("))  # fmt: skip
+
+    return re.sub(r"(?<![\w.$\[\]'\"`])(alert|confirm|prompt|print|fetch|eval)\(", spell, payload)
+
+
+# --- paths -----------------------------------------------------------------------------------------------------------
+
+
+def path_spelling(payload: str, rng: random.Random) -> str:
+    """Every `../` in one other spelling of dot and slash."""
+    dots = rng.choice(("..", "%2e%2e", ".%2e", "%2E.", "..", "%252e%252e", "%c0%ae%c0%ae", "%u002e%u002e"))
+    slash = rng.choice(("/", "%2f", "\\", "%5c", "%252f", "%c0%af", "//", "/./", "%u2215"))
+    return re.sub(r"\.\.[/\\]", lambda _: dots + slash, payload)
+
+
+def path_depth(payload: str, rng: random.Random) -> str:
+    """More climbs than needed: above the root there is the root."""
+    return re.sub(r"^((?:\.\./)+)", lambda match: match[1] + "../" * rng.randint(1, 6), payload)
+
+
+def path_noise(payload: str, rng: random.Random) -> str:
+    """A `./` or a doubled slash between segments."""
+    return payload.replace("/", rng.choice(("//", "/./")), 1) if "://" not in payload else payload
+
+
+# --- any -------------------------------------------------------------------------------------------------------------
+
+
+def pad_before(payload: str, rng: random.Random) -> str:
+    """Harmless text before."""
+    return rng.choice((primitives.words, primitives.benign_value, primitives.sentence))(rng) + rng.choice((" ", "", "\n")) + payload
+
+
+def pad_behind(payload: str, rng: random.Random) -> str:
+    """Harmless text behind."""
+    return payload + rng.choice((" ", "\n")) + rng.choice((primitives.words, primitives.sentence))(rng)
+
+
+_SQL: tuple[Mutator, ...] = (sql_case, sql_space, sql_number, sql_string, sql_operator, sql_tautology, sql_comment,
+                             sql_invariant)  # fmt: skip
+_SHELL: tuple[Mutator, ...] = (shell_quotes, shell_ifs, shell_path, shell_separator)
+_HTML: tuple[Mutator, ...] = (html_case, html_separator, html_equals, html_entities, html_scheme, js_call)
+_PATH: tuple[Mutator, ...] = (path_spelling, path_depth, path_noise)
+_PAD: tuple[Mutator, ...] = (pad_before, pad_behind)
+
+MUTATORS: dict[str, tuple[Mutator, ...]] = {
+    "sqli": _SQL, "xss": _HTML, "cmdi": _SHELL, "shellshock": _SHELL[:1], "traversal": _PATH, "upload": (),
+    "redirect": (), "ssrf": (), "xxe": (), "deser": (),
+}  # fmt: skip
+"""The mutators of each family; a family that is not named only gets harmless text around it."""
+
+_NEVER_PADDED = frozenset({"traversal", "upload", "redirect", "ssrf", "deser", "graphql", "xxe", "nosqli", "protopollution",
+                           "crlf", "shellshock"})  # fmt: skip
+
+
+def mutate(payload: str, attack_class: str, rng: random.Random) -> str:
+    """Return another spelling of `payload` that means the same to what it attacks: one to three mutations."""
+    operators = MUTATORS.get(attack_class, ())
+    if operators:
+        for operator in rng.sample(operators, k=min(len(operators), rng.randint(1, 3))):
+            payload = operator(payload, rng)
+    if attack_class not in _NEVER_PADDED and rng.random() < 0.2:
+        payload = rng.choice(_PAD)(payload, rng)
+    return payload
