@@ -128,7 +128,8 @@ class WorstList:
 
     def add(self, found: WorstFinding) -> None:
         """Take `found` in if its kind is new and bad enough, or count it with its kind."""
-        kind = (found.attack_class, found.method, found.path, found.location, found.name)
+        path = "" if found.location in ("header", "cookie") else found.path
+        kind = (found.attack_class, path, found.location, found.name)
         held = self._kinds.get(kind)
         if held is not None:
             worst = found if found.score > held.score else held

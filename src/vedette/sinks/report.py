@@ -37,12 +37,13 @@ def render_html(summary: ScanSummary, *, title: str = "Vedette scan") -> str:
             _header(summary, title),
             _numbers(summary),
             _timeline(summary),
-            '<div class="columns">',
+            '<div class="columns"><div>',
             _table("Attack classes", "class", summary.classes),
-            _table("Attackers", "client", summary.clients),
-            _table("Attacked paths", "path", summary.paths, wide=True),
             _table("Answered with", "status", summary.statuses),
-            "</div>",
+            "</div><div>",
+            _table("Attackers", "client", summary.clients),
+            "</div></div>",
+            _table("Attacked paths", "path", summary.paths),
             _worst(summary.worst),
             _unreadable(summary),
             _sources(summary),
@@ -113,7 +114,7 @@ def _timeline(summary: ScanSummary) -> str:
     return f"<section><h2>Timeline</h2>{draw(line)}{stray}</section>"
 
 
-def _table(title: str, key: str, rows: Sequence[Counted], *, wide: bool = False) -> str:
+def _table(title: str, key: str, rows: Sequence[Counted]) -> str:
     if not rows:
         return ""
     most = max(row.count for row in rows)
@@ -127,13 +128,12 @@ def _table(title: str, key: str, rows: Sequence[Counted], *, wide: bool = False)
         classes = f"<td>{_pills(row.classes)}</td>" if has_classes else ""
         width = max(1, round(100 * row.count / most))
         lines.append(
-            f'<tr><td class="key">{shown(row.key)}</td>{classes}<td class="number">{row.count:,}</td>'
-            f'<td class="share"><svg viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
-            f'<rect class="bar bad" width="{width}" height="8"/></svg></td></tr>'
+            f'<tr><td class="key">{shown(row.key)}</td>{classes}<td class="number">{row.count:,}</td><td class="share">'
+            '<svg viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true"><rect class="track" width="100" '
+            f'height="8"/><rect class="bar bad" width="{width}" height="8"/></svg></td></tr>'
         )
     note = f'<p class="quiet">Each count may be up to {missed:,} too low.</p>' if missed else ""
-    css = ' class="wide"' if wide else ""
-    return f"<section{css}><h2>{title}</h2>{_rows(head, ''.join(lines))}{note}</section>"
+    return f"<section><h2>{title}</h2>{_rows(head, ''.join(lines))}{note}</section>"
 
 
 def _rows(head: str, rows: str) -> str:
@@ -148,7 +148,7 @@ def _worst(rows: Sequence[WorstFinding]) -> str:
     if not rows:
         return '<section><h2>Worst findings</h2><p class="quiet">No attack was found.</p></section>'
     cards = "".join(map(_card, rows))
-    note = "One of each kind: class, method, path and field. Excerpts are decoded; the marked part decided."
+    note = "One of each kind: class, path and field. Excerpts are decoded; the marked part decided."
     return f'<section><h2>Worst findings</h2><p class="quiet">{note}</p>{cards}</section>'
 
 

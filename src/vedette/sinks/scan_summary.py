@@ -40,7 +40,8 @@ class TimeBin:
 
 @dataclass(frozen=True, slots=True)
 class WorstFinding:
-    """The worst request of one kind: same class, method, path and field. `seen` such requests were found, or more.
+    """The worst request of one kind: same class, path and field; of headers and cookies, which a scanner sends with
+    every path, same class and name. `seen` such requests were found, or more.
 
     `mark` is the range of `excerpt` that was found to be the attack, None where it is masked. `path` has no query,
     since queries may hold secrets. `time` is in Unix seconds.
