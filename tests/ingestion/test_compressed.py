@@ -6,12 +6,12 @@ import bz2
 import gzip
 import io
 import lzma
+import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,11 +19,16 @@ from vedette.errors import MalformedInput
 from vedette.ingestion import compressed
 from vedette.ingestion.compressed import ByteSource, open_bytes
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 PACK: dict[str, Callable[[bytes], bytes]] = {
     "plain": bytes,
     "gzip": gzip.compress,
     "xz": lzma.compress,
-    "zstd": zstandard.ZstdCompressor().compress,
+    "zstd": zstd.compress,
     "bzip2": bz2.compress,
 }
 TEXT = b"".join(b"line %d of a log that is packed\n" % i for i in range(40_000))

@@ -1,8 +1,8 @@
 """Files as blocks of plain bytes, whatever they are packed with; the kind is told by magic bytes, not by the suffix.
 
-Unpacking is streamed: no block is longer than `BLOCK_BYTES` (zstd: 32 MiB at worst), however small the input, so a
-decompression bomb costs time and never memory; and one that unpacks to more than `MAX_RATIO` times its size is given
-up. Damage and truncation are a `MalformedInput` after all that could be read.
+Unpacking is streamed: no block is longer than `BLOCK_BYTES`, however small the input, so a decompression bomb costs time
+and never memory; and one that unpacks to more than `MAX_RATIO` times its size is given up. Damage and truncation are a
+`MalformedInput` after all that could be read.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-import zstandard
-
 from vedette.errors import MalformedInput
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 BLOCK_BYTES = 256 * 1024
 MAX_RATIO = 2000
 """DEFLATE cannot exceed 1032; logs pack 10 to 200 times."""
 _RATIO_FROM_BYTES = 256 * 1024 * 1024
 _XZ_MEMORY_BYTES = 128 * 1024 * 1024  # xz -9 needs 65 MiB
-_ZSTD_WINDOW_BYTES = 128 * 1024 * 1024
-_ZSTD_INPUT_BYTES = 1024  # a 4-byte block unpacks to 128 KiB at most (RFC 8878 section 3.1.1.2), so 32 MiB a call
+_ZSTD_WINDOW_LOG = 27  # 128 MiB, what `zstd --long` asks for
 
 _MAGIC = ((b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bzip2"))
 
@@ -61,15 +63,13 @@ class ByteSource:
             if self.kind == "plain":
                 while block := self._next():
                     yield block
-            elif self.kind == "zstd":
-                yield from self._zstd()
             else:
                 yield from self._members()
-        except (zlib.error, lzma.LZMAError, zstandard.ZstdError, EOFError, OSError):
+        except (zlib.error, lzma.LZMAError, zstd.ZstdError, EOFError, OSError):
             raise MalformedInput(f"the {self.kind} data are damaged or cut off", field=self.name) from None
 
     def _members(self) -> Iterator[bytes]:
-        """Unpack gzip, xz or bzip2, of which several members may follow each other."""
+        """Unpack gzip, xz, zstd or bzip2, of which several members may follow each other."""
         pending = self._next()
         while pending:
             member = _member(self.kind)
@@ -82,20 +82,6 @@ class ByteSource:
                 pending = b""
             pending = member.unused_data or self._next()
             pending = pending.lstrip(b"\x00") or self._next()  # tar and tape padding
-
-    def _zstd(self) -> Iterator[bytes]:
-        unpacker = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
-        pending = self._next()
-        while pending:
-            frame = unpacker.decompressobj()
-            while not frame.eof:
-                if not pending:
-                    pending = self._next()
-                    if not pending:
-                        raise EOFError
-                piece, pending = pending[:_ZSTD_INPUT_BYTES], pending[_ZSTD_INPUT_BYTES:]
-                yield frame.decompress(piece)
-            pending = frame.unused_data + pending or self._next()
 
     def _next(self) -> bytes:
         head, self._head = self._head, b""
@@ -134,6 +120,8 @@ class _Member(Protocol):
 def _member(kind: str) -> _Member:
     if kind == "xz":
         return lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_XZ_MEMORY_BYTES)
+    if kind == "zstd":
+        return zstd.ZstdDecompressor(options={int(zstd.DecompressionParameter.window_log_max): _ZSTD_WINDOW_LOG})
     return bz2.BZ2Decompressor() if kind == "bzip2" else _GzipMember()
 
 
