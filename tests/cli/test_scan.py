@@ -170,9 +170,23 @@ def test_timeline() -> None:
 
 def test_hostile_texts_of_a_log_are_shown_escaped() -> None:
     found = WorstFinding(
-        "\x07.log", 1, None, "\x1b[31m", "GET", None, "/[red]\u202e", None, None, 1.0, "xss", "query", "\x9b", "\x1b<b>",
-        (0, 2), (),
-    )  # fmt: skip
+        source="a\x07.log",
+        line=1,
+        time=None,
+        client="\x1b[31m",
+        method="GET",
+        host=None,
+        path="/[red]\u202e",
+        status=None,
+        user_agent=None,
+        score=1.0,
+        attack_class="xss",
+        location="query",
+        name="\x9b",
+        excerpt="\x1b<b>",
+        mark=(0, 2),
+        decoded_by=(),
+    )
     text = rendered(summary(worst=(found,)))
     assert not set(text) & set("\x07\x1b\u202e\x9b")
     assert "/[red]\\u202e" in text
