@@ -96,8 +96,9 @@ def _bytes_as_text(rng: random.Random) -> str:
 def _printable_runs(rng: random.Random) -> str:
     """What is left of binary data when only its printable runs are kept."""
     alphabet = string.printable[:95]
-    runs = ("".join(rng.choices(alphabet, k=rng.choice((1, 1, 2, 2, 3, 4, 5, 8, 13)))) for _ in range(rng.randint(2, 60)))
-    return rng.choice(("\n", " ", "", "\ufffd", "\x00")).join(runs)
+    sizes = rng.choices((1, 2, 3, 4, 5, 8, 13), (2, 2, 1, 1, 1, 1, 1), k=rng.randint(2, 60))
+    joiner = rng.choice(("\n", " ", "", "\ufffd", "\x00"))
+    return joiner.join("".join(rng.choices(alphabet, k=size)) for size in sizes)
 
 
 def _protobuf(rng: random.Random) -> str:
@@ -116,8 +117,7 @@ def _protobuf(rng: random.Random) -> str:
 
 def _control_characters(rng: random.Random) -> str:
     """Words between control characters, as of terminals, scanners and old file formats."""
-    marks = ("\x00", "\x01", "\x02", "\x03", "\x07", "\x08", "\x0b", "\x0c", "\x1b[0m", "\x1b[31m", "\x1c", "\x1d", "\x1e",
-             "\x1f", "\x7f", "\x85", "\u200b", "\u200e", "\u202e", "\ufeff", "\u2028", "\xa0", "\xad")  # fmt: skip
+    marks = (*map(chr, range(32)), "\x1b[0m", "\x1b[31m", *"\x7f\x85\xa0\xad\u200b\u200e\u202e\u2028\ufeff")
     return "".join(primitives.benign_value(rng) + rng.choice(marks) for _ in range(rng.randint(1, 12)))
 
 
@@ -147,8 +147,9 @@ def _repeated(rng: random.Random) -> str:
 
 
 def _symbol(rng: random.Random) -> str:
-    return rng.choice(("A", "AAAA", "=", "-", "_", ".", "*", "/", "#", "~", "+", "0", "ff", "\\", "'", '"', "<>", "()", "--",
-                       "-=", "=-", "?", "!", "|", "[]", "{}", ";", "°", "•", "█", "░", "▪", "─", "═"))  # fmt: skip
+    if rng.random() < 0.3:
+        return rng.choice(("AAAA", "ff", "<>", "()", "--", "-=", "[]", "{}", "=="))
+    return rng.choice("A=-_.*/#~+0\\'\"?!|;°•█░▪─═")
 
 
 def _symbols(rng: random.Random) -> str:
@@ -158,9 +159,13 @@ def _symbols(rng: random.Random) -> str:
 
 def _token(rng: random.Random) -> str:
     """A JSON Web Token or another dotted, signed token."""
-    parts = (json.dumps({"alg": rng.choice(("HS256", "RS256", "ES256", "none")), "typ": "JWT"}),
-             json.dumps({"sub": primitives.benign_value(rng), "exp": rng.randrange(2**31), "n": primitives.words(rng)}))  # fmt: skip
-    head = ".".join(base64.urlsafe_b64encode(part.encode()).decode().rstrip("=") for part in parts)
+    claims = {
+        "sub": primitives.benign_value(rng),
+        "exp": rng.randrange(2**31),
+        primitives.ident(rng): primitives.words(rng),
+    }
+    parts = ({"alg": rng.choice(("HS256", "RS256", "ES256")), "typ": "JWT"}, claims)
+    head = ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)
     return f"{head}.{base64.urlsafe_b64encode(rng.randbytes(32)).decode().rstrip('=')}"
 
 
@@ -207,8 +212,9 @@ def _script_text(rng: random.Random) -> str:
     first, last = rng.choice(((0x0400, 0x045F), (0x0370, 0x03CE), (0x05D0, 0x05EA), (0x0620, 0x064A), (0x0905, 0x0939),
                               (0x0E01, 0x0E2E), (0x3041, 0x3096), (0x30A1, 0x30FA), (0x4E00, 0x9FA5), (0xAC00, 0xD7A3),
                               (0x0531, 0x0556), (0x10D0, 0x10F0), (0xC0, 0x17F), (0x1F300, 0x1F64F)))  # fmt: skip
-    words = ("".join(chr(rng.randint(first, last)) for _ in range(rng.randint(1, 8))) for _ in range(rng.randint(1, 14)))
-    return rng.choice((" ", " ", ", ", "、", "-", "' ", '" ', "; ", "&")).join(words) + rng.choice(("", ".", "!", "？", "。", "…"))
+    sizes = [rng.randint(1, 8) for _ in range(rng.randint(1, 14))]
+    words = ["".join(chr(rng.randint(first, last)) for _ in range(size)) for size in sizes]
+    return rng.choice((" ", " ", ", ", "、", "-", "' ", '" ', "; ", "&")).join(words) + rng.choice(" .!？。…")
 
 
 def _mojibake(rng: random.Random) -> str:
@@ -233,7 +239,8 @@ def _json_tree(rng: random.Random) -> str:
         return leaves[style]
 
     root = {primitives.ident(rng): tree(1) for _ in range(rng.randint(1, 6))}
-    return json.dumps(root, indent=2 if rng.random() < 0.15 else None, separators=None if rng.random() < 0.5 else (",", ":"))
+    indent = 2 if rng.random() < 0.15 else None
+    return json.dumps(root, indent=indent, separators=rng.choice((None, (",", ":"))))
 
 
 _SHAPES: tuple[Shape, ...] = (

@@ -1,0 +1,71 @@
+"""The harmless generator: repeatable, varied, bounded, and free of what it must not teach as harmless."""
+
+from __future__ import annotations
+
+import random
+import re
+from importlib import resources
+
+from vedette.datasets import benign
+from vedette.datasets.grammar import Draw
+
+DRAWS = 3000
+
+# Working attacks in their plainest form: none may ever be shown to a model as harmless.
+ATTACKS = re.compile(
+    r"<script>alert\(|\bon(?:error|load)\s*=\s*['\"]?alert|'\s*or\s*'?1'?\s*=\s*'?1|;\s*drop\s+table\s+\w+\s*--"
+    r"|union\s+(?:all\s+)?select\s+null|(?:\.\./){3,}etc/passwd|\$\{jndi:|;\s*cat\s+/etc/passwd|\{\{7\*7\}\}"
+    r"|\(\)\s*\{\s*:;\s*\}\s*;|<!ENTITY\s+\w+\s+SYSTEM",
+    re.IGNORECASE,
+)
+
+
+def _draws(seed: int, count: int = DRAWS) -> list[str]:
+    rng = random.Random(seed)
+    return [benign.generate(rng) for _ in range(count)]
+
+
+def test_the_same_seed_draws_the_same_values() -> None:
+    assert _draws(5, 300) == _draws(5, 300)
+    assert _draws(5, 300) != _draws(6, 300)
+
+
+def test_values_hardly_ever_repeat() -> None:
+    assert len(set(_draws(1))) > 0.9 * DRAWS
+
+
+def test_values_are_bounded_and_never_blank() -> None:
+    assert all(text.strip() and len(text) <= benign.MAX_CHARS for text in _draws(2))
+
+
+def test_values_hold_the_marks_that_alarm_naive_filters() -> None:
+    texts = _draws(3)
+    for mark in ("'", '"', "--", "<", ">", ";", "|", "{{", "${", "../", "select", "script", "%20", "\x00", "или", "و"):
+        assert sum(mark in text.lower() for text in texts) >= 3, mark
+
+
+def test_no_value_is_a_plain_attack() -> None:
+    for seed in range(4):
+        found = [text for text in _draws(seed) if ATTACKS.search(text)]
+        assert not found, found[:3]
+
+
+def test_every_rule_can_be_drawn() -> None:
+    for rule in benign.benign_grammar().rules.values():
+        rng = random.Random(rule.name)
+        for _ in range(8 * len(rule.texts)):
+            assert isinstance(rule(Draw(rng, "all")), str)
+
+
+def test_no_rule_is_defined_twice() -> None:
+    names: list[str] = []
+    for part in benign.GRAMMARS:
+        text = (resources.files("vedette.datasets") / "data" / f"benign_{part}.grammar").read_text(encoding="utf-8")
+        names += re.findall(r"^@(\w+)", text, re.MULTILINE)
+    assert len(names) == len(set(names))
+
+
+def test_every_shape_that_is_not_of_a_grammar_gives_text() -> None:
+    for shape in set(benign._SHAPES):
+        rng = random.Random(9)
+        assert len({shape(rng) for _ in range(50)}) > 25, shape.__name__
