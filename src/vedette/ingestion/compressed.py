@@ -1,6 +1,6 @@
 """Files as blocks of plain bytes, whatever they are packed with; the kind is told by magic bytes, not by the suffix.
 
-Unpacking is streamed: no block is longer than `BLOCK_BYTES`, however small the input, so a decompression bomb costs time
+Unpacking is streamed: no block is longer than `BLOCK_BYTES`, however small the input, so a bomb costs time
 and never memory; and one that unpacks to more than `MAX_RATIO` times its size is given up. Damage and truncation are a
 `MalformedInput` after all that could be read.
 """
