@@ -87,7 +87,7 @@ def _roc(axes: Any, report: EvaluationReport) -> None:
     now = (max(report.benign.rate or 0.0, left), report.attacks.rate or 0.0)
     label = f"{now[1]:.1%} at the threshold, {report.threshold:.3g}"
     axes.plot(*now, marker="D", color=ACCENT, markersize=7, linestyle="none", zorder=6, label=label)
-    floor = max(0.0, np.floor((min(low, float(curve.tpr[1])) - 0.08) * 10) / 10)
+    floor = max(0.0, np.floor((low - 0.15) * 10) / 10)
     axes.set(xscale="log", xlim=(left, 1), ylim=(floor, 1.005))
     axes.set(xlabel="False-positive rate of whole requests (log)", ylabel="True-positive rate")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
