@@ -197,7 +197,7 @@ def usual_location(attack_class: str, rng: random.Random) -> str:
 
 def _headers(rng: random.Random, **more: str) -> dict[str, str]:
     headers = {"Host": primitives.domain(rng), "User-Agent": _browser(rng),
-               "Accept": rng.choice(("*/*", "application/json", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"))}  # fmt: skip
+               "Accept": rng.choice(("*/*", "application/json", "text/html,*/*;q=0.8"))}  # fmt: skip
     if rng.random() < 0.5:
         headers["Accept-Language"] = rng.choice(("en-US,en;q=0.9", "de-DE,de;q=0.8,en;q=0.5", "fr", "he-IL,he;q=0.9"))
     if rng.random() < 0.4:
@@ -317,7 +317,7 @@ def _in_multipart(value: str, rng: random.Random) -> dict[str, Any]:
 def _in_xml(value: str, rng: random.Random) -> dict[str, Any]:
     if value.lstrip().startswith(("<?xml", "<!DOCTYPE")):
         return _whole_body(value, rng, "application/xml")
-    clean = "".join(char for char in value if char in "\t\n\r" or " " <= char)
+    clean = "".join(char for char in value if char in "\t\n\r" or char >= " ")
     name, root = primitives.parameter(rng), primitives.parameter(rng)
     style = rng.random()
     if style < 0.6 or "]]>" in clean:
@@ -363,7 +363,7 @@ _PLACERS: dict[str, Callable[[str, random.Random], dict[str, Any]]] = {
 }  # fmt: skip
 
 LOCATIONS = tuple(_PLACERS)
-"""Where `place` can put a value: the locations of a field, argument names, and values nested inside another encoding."""
+"""Where `place` can put a value: the locations of a field, argument names, values nested in another encoding."""
 
 _ANY = ("query", "query", "query", "form", "form", "json", "json", "cookie", "header", "multipart", "xml", "graphql",
         "form_json", "base64")  # fmt: skip

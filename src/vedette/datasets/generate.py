@@ -6,11 +6,29 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from vedette.datasets import benign, encoders, mutators
+from vedette.datasets import benign, encoders, harmless, mutators
 from vedette.datasets.grammar import Split
 from vedette.datasets.grammars import (
-    cmdi, codei, crlf, deser, graphql, ldapi, log4shell, nosqli, protopollution, redirect, shellshock, sqli, ssi, ssrf,
-    ssti, traversal, upload, xpath, xss, xxe,
+    cmdi,
+    codei,
+    crlf,
+    deser,
+    graphql,
+    ldapi,
+    log4shell,
+    nosqli,
+    protopollution,
+    redirect,
+    shellshock,
+    sqli,
+    ssi,
+    ssrf,
+    ssti,
+    traversal,
+    upload,
+    xpath,
+    xss,
+    xxe,
 )  # fmt: skip
 
 
@@ -27,15 +45,30 @@ _ATTACKS: dict[str, Generator] = {
     "crlf": crlf.generate, "ssi": ssi.generate, "deser": deser.generate, "protopollution": protopollution.generate,
     "graphql": graphql.generate, "upload": upload.generate, "ssrf": ssrf.generate, "redirect": redirect.generate,
 }  # fmt: skip
+_HARMLESS_SHARE = 0.4
 
-GENERATORS: dict[str, Callable[[random.Random], str]] = {**_ATTACKS, "benign": benign.generate}
+
+def generate_benign(rng: random.Random) -> str:
+    """Return one hard negative, from either of the two sets of templates."""
+    return harmless.generate(rng) if rng.random() < _HARMLESS_SHARE else benign.generate(rng)
+
+
+GENERATORS: dict[str, Callable[[random.Random], str]] = {**_ATTACKS, "benign": generate_benign}
 """Every generator by its class; "benign" draws hard negatives."""
 
 
-def generate_attack(attack_class: str, rng: random.Random, *, split: Split = "all", mutate: bool = False) -> str:
-    """Return one payload of `attack_class`; with `mutate`, changed in a way that keeps its meaning."""
+def generate_attack(
+    attack_class: str, rng: random.Random, *, split: Split = "all", mutate: bool = False, encode_layers: int = 0
+) -> str:
+    """Return one payload of `attack_class`.
+
+    With `mutate` it is changed in a way that keeps its meaning; `encode_layers` puts that many random encodings
+    around it, which the pipeline is to undo.
+    """
     payload = _ATTACKS[attack_class](rng, split=split)
-    return mutators.mutate(payload, attack_class, rng) if mutate else payload
+    if mutate:
+        payload = mutators.mutate(payload, attack_class, rng)
+    return encoders.encode(payload, rng, layers=encode_layers)[0] if encode_layers else payload
 
 
 def generate_records(
@@ -55,7 +88,7 @@ def generate_records(
         if hostile:
             value = generate_attack(attack_class, rng, split=split, mutate=rng.random() < mutate_share)
         else:
-            value = benign.generate(rng)
+            value = generate_benign(rng)
         location = encoders.usual_location(attack_class, rng)
         record = encoders.place(value, rng, location=location)
         yield {"id": f"generated-{seed}-{index}", "label": "attack" if hostile else "benign", "class": attack_class,

@@ -3,7 +3,7 @@
 A grammar file holds rules; a rule is a line ``@name`` followed by its productions, one per line, indented by two
 spaces. Everything in a production is literal but the groups between « and »:
 
-    «name»            draw rule `name`; else the bound variable or the primitive (`vedette.datasets.primitives`) so named
+    «name»            draw rule `name`; else the variable or the primitive (`primitives`) so named
     «a¦b¦c»           one of the alternatives, which may hold groups themselves; empty ones are allowed
     «v=name»          draw `name`, write it and bind it to `v`;  «v:=name» binds without writing
     «name*2-5~, »     two to five draws of `name`, joined by ", "

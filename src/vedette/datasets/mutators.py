@@ -22,13 +22,25 @@ _SQL_WORDS = re.compile(
 )
 _STRING = re.compile(r"'[^'\\]*'")
 _NUMBER = re.compile(r"(?<![\w.'\"#@%&$])(\d{1,9})(?![\w.'\"%])")
-_EQUALS = re.compile(r"(?<![<>!=:|&^~*+\-/%])=(?![=><~])")
+_CONSTANT_NUMBERS = re.compile(r"(?i)order\s*by|group\s*by|limit|delay|offset|top\b")
+
+
+_BEFORE_LITERAL = re.compile(r"(?i)(?:[=(,<>|+]|\b(?:like|and|or|in|then|select|when|else|where|not|between))\s*\Z")
 
 
 def _outside_strings(text: str, change: Callable[[str], str]) -> str:
-    """Apply `change` to what stands outside closed SQL string literals."""
-    out, last = [], 0
-    for match in _STRING.finditer(text):
+    """Apply `change` to what stands outside closed SQL string literals.
+
+    The first quote of an injection closes a literal of the statement it breaks out of, unless an operator or key word
+    stands before it.
+    """
+    out: list[str] = []
+    last = 0
+    first = text.find("'")
+    if first >= 0 and not _BEFORE_LITERAL.search(text[:first]):
+        last = first + 1
+        out.append(text[:last])
+    for match in _STRING.finditer(text, last):
         out += [change(text[last : match.start()]), match[0]]
         last = match.end()
     return "".join([*out, change(text[last:])])
@@ -63,19 +75,22 @@ def sql_space(payload: str, rng: random.Random) -> str:
 
 
 def sql_number(payload: str, rng: random.Random) -> str:
-    """Integers as sums, differences, products or in parentheses: the same number to every engine."""
+    """Integers as sums, differences, products or in parentheses: the same number to every engine.
+
+    Where a number names a column or must be a constant (ORDER BY, GROUP BY, LIMIT, WAITFOR DELAY) nothing changes.
+    """
+    if _CONSTANT_NUMBERS.search(payload):
+        return payload
 
     def spell(match: re.Match[str]) -> str:
         if rng.random() < 0.5:
             return match[0]
         number = int(match[1])
         part = rng.randrange(1, 100)
-        return rng.choice((f"({number})", f"({number + part}-{part})", f"({number}+0)", f"({number}*1)",
-                           f"(-(-{number}))", f"(SELECT {number})"))  # fmt: skip
+        forms = (f"({number})", f"({number + part}-{part})", f"({number}+0)", f"({number}*1)", f"(-(-{number}))")
+        return rng.choice((*forms, f"(SELECT {number})"))
 
-    return _outside_strings(payload, lambda part: _NUMBER.sub(spell, part)) if "order by" not in payload.lower() and (
-        "limit" not in payload.lower() and "group by" not in payload.lower() and "delay" not in payload.lower()
-    ) else payload
+    return _outside_strings(payload, lambda part: _NUMBER.sub(spell, part))
 
 
 def sql_string(payload: str, rng: random.Random) -> str:
@@ -154,19 +169,20 @@ def shell_quotes(payload: str, rng: random.Random) -> str:
 
 
 def shell_ifs(payload: str, rng: random.Random) -> str:
-    """Spaces between words as tabs or the field separator; inside quotes nothing changes."""
-    if any(char in payload for char in "'\"`\n{<>&|") or "$" in payload:
-        return payload.replace(" ", "\t") if not any(char in payload for char in "'\"`") else payload
-    head, first, rest = payload.partition(" ")
-    if not first or not _COMMAND.search(head):
+    """The blanks between words as tabs, or those of one plain command as the field separator (POSIX, field splitting)."""
+    if any(char in payload for char in "'\"`\\"):
         return payload
-    return head + rest.join(("", "")) if not rest else head + rng.choice(("${IFS}", "$IFS$9", "\t")) + rest
+    if any(char in payload for char in "\n{<>&$(*=") or not _COMMAND.search(payload.partition(" ")[0]):
+        return payload.replace(" ", "\t")
+    return payload.replace(" ", rng.choice(("${IFS}", "$IFS$9", "\t")))
 
 
 def shell_path(payload: str, rng: random.Random) -> str:
     """Slashes of absolute paths doubled or with a dot between, which resolve alike."""
     way = rng.choice(("//", "/./", "///"))
-    return re.sub(r"(?<=[\w])/(?=[\w])", way, payload) if "://" not in payload and "/dev/tcp" not in payload else payload
+    return (
+        re.sub(r"(?<=[\w])/(?=[\w])", way, payload) if "://" not in payload and "/dev/tcp" not in payload else payload
+    )
 
 
 def shell_separator(payload: str, rng: random.Random) -> str:
@@ -197,7 +213,9 @@ def html_separator(payload: str, rng: random.Random) -> str:
 
 def html_equals(payload: str, rng: random.Random) -> str:
     """White space around an event attribute's equals sign."""
-    return re.sub(r"(\bon[a-zA-Z]{3,40})\s*=\s*", lambda match: match[1] + rng.choice((" = ", "=\n", "\t=", "=")), payload)
+    return re.sub(
+        r"(\bon[a-zA-Z]{3,40})\s*=\s*", lambda match: match[1] + rng.choice((" = ", "=\n", "\t=", "=")), payload
+    )
 
 
 def html_entities(payload: str, rng: random.Random) -> str:
@@ -259,7 +277,11 @@ def path_noise(payload: str, rng: random.Random) -> str:
 
 def pad_before(payload: str, rng: random.Random) -> str:
     """Harmless text before."""
-    return rng.choice((primitives.words, primitives.benign_value, primitives.sentence))(rng) + rng.choice((" ", "", "\n")) + payload
+    return (
+        rng.choice((primitives.words, primitives.benign_value, primitives.sentence))(rng)
+        + rng.choice((" ", "", "\n"))
+        + payload
+    )
 
 
 def pad_behind(payload: str, rng: random.Random) -> str:

@@ -13,7 +13,16 @@ import uuid
 from collections.abc import Callable
 
 from vedette.datasets.words import (
-    COLUMNS, COMPANIES, CONSONANTS, ENGLISH, FIRST_NAMES, LAST_NAMES, PARAMETERS, TABLES, TLDS, VOWELS,
+    COLUMNS,
+    COMPANIES,
+    CONSONANTS,
+    ENGLISH,
+    FIRST_NAMES,
+    LAST_NAMES,
+    PARAMETERS,
+    TABLES,
+    TLDS,
+    VOWELS,
 )  # fmt: skip
 
 _ALNUM = string.ascii_letters + string.digits
@@ -176,7 +185,8 @@ def slug(rng: random.Random) -> str:
 
 def url_path(rng: random.Random) -> str:
     """An absolute URL path of one to four harmless segments."""
-    tail = rng.choice(("", "", "/", ".html", ".php", ".jpg", ".js", ".json", ".aspx", ".png", f"/{rng.randrange(10**5)}"))
+    tails = ("", "", "/", ".html", ".php", ".jpg", ".js", ".json", ".aspx", ".png", f"/{rng.randrange(10**5)}")
+    tail = rng.choice(tails)
     return "/" + "/".join(slug(rng) for _ in range(rng.randint(1, 3))) + tail
 
 

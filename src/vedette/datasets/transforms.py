@@ -48,10 +48,7 @@ def entities(text: str, rng: random.Random) -> str:
     """Some or all characters as decimal or hexadecimal character references."""
     share = rng.choice((0.15, 0.5, 1.0))
     form = rng.choice(("&#{};", "&#x{:x};", "&#x{:X};", "&#{:07d};", "&#x{:06x};", "&#{}"))
-    return "".join(
-        (form.format(ord(char)) if form.endswith(";") or True else char) if rng.random() < share else char
-        for char in text
-    )
+    return "".join(form.format(ord(char)) if rng.random() < share else char for char in text)
 
 
 def js_unicode(text: str, rng: random.Random) -> str:
