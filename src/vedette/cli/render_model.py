@@ -38,7 +38,7 @@ def render_bundle(console: Console, bundle: Bundle) -> None:
     console.print(
         _rows(
             [
-                {"per million benign": f"{alarms:g}", "threshold": f"{calibration.threshold_for_budget(alarms):.4f}"}
+                {"per million benign": f"{alarms:g}", "threshold": _threshold(calibration.threshold_for_budget(alarms))}
                 for alarms, _ in calibration.budgets
             ]
         )
@@ -88,6 +88,13 @@ def _rows(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     for row in rows:
         table.add_row(*(tree(row[name]) if name in row else "" for name in columns))
     return table
+
+
+def _threshold(value: float) -> str:
+    """Return a score with the digits that matter, also next to 0 and 1."""
+    if 0.001 <= value <= 0.999:
+        return f"{value:.4f}"
+    return f"{value:.1e}" if value < 0.5 else f"1 - {1 - value:.1e}"
 
 
 def _scalar(value: Any) -> str:
