@@ -72,7 +72,7 @@ def _roc(axes: Any, report: EvaluationReport) -> None:
     from matplotlib.ticker import PercentFormatter
 
     curve = roc_curve(report.benign_scores, report.attack_scores)
-    left = 10 ** np.floor(np.log10(1 / report.benign.n))
+    left = min(0.1, 10 ** np.floor(np.log10(1 / report.benign.n)))
     fpr = np.maximum(curve.fpr, left)
     hits = np.rint(curve.tpr * report.attacks.n).astype(int)
     band = np.array([wilson(int(hit), report.attacks.n) for hit in hits])
