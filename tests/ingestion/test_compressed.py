@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from vedette.errors import MalformedInput
 from vedette.ingestion import compressed
-from vedette.ingestion.compressed import ByteSource, open_bytes
+from vedette.ingestion.compressed import ByteSource, open_bytes, stored_size
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -80,9 +80,11 @@ def test_a_bomb_is_unpacked_in_bounded_memory_and_given_up(kind: str, monkeypatc
 
 
 def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
-    for path in (tmp_path / "absent.log", tmp_path):
+    for path in (tmp_path / "absent.log", tmp_path, "nul\x00.log"):
         with pytest.raises(MalformedInput, match="cannot read"):
-            next(iter(open_bytes(path)))
+            open_bytes(path)
+        with pytest.raises(MalformedInput, match="cannot read"):
+            stored_size(path)
 
 
 @settings(max_examples=200, deadline=None)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 from hypothesis import given, settings
@@ -117,3 +118,15 @@ def test_any_file_gives_readings_or_one_named_error(data: bytes, format: str) ->
     except MalformedInput:
         numbers = []
     assert numbers == sorted(numbers)
+
+
+def test_a_named_pipe_is_read_as_a_stream(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = Thread(target=pipe.write_bytes, args=(log(500),))
+    source = RequestSource(pipe)
+    writer.start()
+    readings = list(source)
+    writer.join()
+    assert source.size is None
+    assert sum(reading.entry is not None for reading in readings) == 500

@@ -10,6 +10,7 @@ from __future__ import annotations
 import bz2
 import lzma
 import os
+import stat
 import sys
 import zlib
 from collections.abc import Iterator
@@ -34,11 +35,10 @@ _MAGIC = ((b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", 
 
 
 class ByteSource:
-    """The plain bytes of a file. `position` and `size` count the bytes as stored, for a progress bar."""
+    """The plain bytes of a file. `position` counts the bytes as stored."""
 
-    def __init__(self, raw: BinaryIO, *, name: str, size: int | None = None) -> None:
+    def __init__(self, raw: BinaryIO, *, name: str) -> None:
         self.name = name
-        self.size = size
         self.position = 0
         self._raw = raw
         self._head = self._read(4096)
@@ -100,11 +100,28 @@ def open_bytes(path: str | Path | BinaryIO) -> ByteSource:
     if str(path) == "-":
         return ByteSource(sys.stdin.buffer, name="standard input")
     try:
-        raw = open(path, "rb")  # noqa: SIM115 - handed on, closed by ByteSource.close
-        status = os.fstat(raw.fileno())
-        return ByteSource(raw, name=str(path), size=status.st_size)
-    except OSError as error:
-        raise MalformedInput(f"cannot read {path}: {error.strerror or error}", field=str(path)) from None
+        return ByteSource(open(path, "rb"), name=str(path))
+    except (OSError, ValueError) as error:
+        raise _unopened(path, error) from None
+
+
+def stored_size(path: str | Path | BinaryIO) -> int | None:
+    """Return the bytes of a file as stored, None for a stream; raises `MalformedInput` where it cannot be read."""
+    if not isinstance(path, str | Path) or str(path) == "-":
+        return None
+    try:
+        status = os.stat(path)
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            return None  # a pipe can be opened once only
+        with open(path, "rb"):
+            return status.st_size
+    except (OSError, ValueError) as error:
+        raise _unopened(path, error) from None
+
+
+def _unopened(path: str | Path, error: Exception) -> MalformedInput:
+    reason = error.strerror if isinstance(error, OSError) else None
+    return MalformedInput(f"cannot read {path}: {reason or error}", field=str(path))
 
 
 class _Member(Protocol):

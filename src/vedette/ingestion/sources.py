@@ -13,7 +13,7 @@ from threading import Event
 from typing import BinaryIO
 
 from vedette.errors import MalformedInput
-from vedette.ingestion.compressed import ByteSource, open_bytes
+from vedette.ingestion.compressed import ByteSource, open_bytes, stored_size
 from vedette.ingestion.lines import MAX_LINE_BYTES, LineSplitter, RawLine
 from vedette.ingestion.tail import follow
 from vedette.parsing.har import MAX_HAR_BYTES, iter_har
@@ -40,24 +40,29 @@ class RequestSource:
         self._spec = format
         self._format = None if format in ("auto", "har") else format_of(format)
         self._max_line_bytes = max_line_bytes
-        self._bytes: ByteSource = open_bytes(path)
+        self._path = path
+        self._bytes: ByteSource | None = None  # opened when it is its turn: a thousand logs are not opened at once
+        self._size = stored_size(path)
         self._damage: str | None = None
         self.format = format
 
     @property
     def name(self) -> str:
         """Path, or what stands for it."""
-        return self._bytes.name
+        path = self._path
+        if not isinstance(path, str | Path):
+            return str(getattr(path, "name", "stream"))
+        return "standard input" if str(path) == "-" else str(path)
 
     @property
     def position(self) -> int:
         """Bytes read so far, as stored."""
-        return self._bytes.position
+        return 0 if self._bytes is None else self._bytes.position
 
     @property
     def size(self) -> int | None:
         """Bytes in all, as stored; None for a stream."""
-        return self._bytes.size
+        return self._size
 
     def __iter__(self) -> Iterator[Reading]:
         """Yield a reading for each line or entry; raises `MalformedInput` where the format is not recognised.
@@ -65,8 +70,9 @@ class RequestSource:
         Damage inside a packed file is a reading with a problem, the last one.
         """
         number = 0
+        self._bytes = source = open_bytes(self._path)
         try:
-            blocks = self._blocks()
+            blocks = self._blocks(source)
             first = next(blocks, b"")
             if self._spec == "har" or (self._spec == "auto" and _HAR_START.match(first)):
                 self.format = "har"
@@ -79,12 +85,12 @@ class RequestSource:
             if self._damage is not None:
                 yield Reading(number + 1, problem=self._damage)
         finally:
-            self._bytes.close()
+            source.close()
 
-    def _blocks(self) -> Iterator[bytes]:
+    def _blocks(self, source: ByteSource) -> Iterator[bytes]:
         """Yield what can be unpacked; what is wrong after that is kept in `_damage`."""
         try:
-            yield from self._bytes
+            yield from source
         except MalformedInput as error:
             self._damage = str(error)
 

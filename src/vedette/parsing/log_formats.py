@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from vedette.errors import ConfigError, MalformedInput
@@ -104,6 +104,10 @@ class TemplateFormat:
     def _settle(self, fields: LogFields) -> LogFields:
         """Choose between roles that tell the same thing in different ways."""
         roles = fields.roles
+        if "place" in roles:
+            host, slash, rest = roles["place"].partition("/")
+            roles.setdefault("host", host)
+            roles.setdefault("target", slash + rest)
         if "request" in roles and ("method" not in roles or "target" not in roles):
             roles.pop("method", None)
             roles.pop("target", None)
@@ -190,6 +194,7 @@ def _link(
     if escape not in _ESCAPES:
         raise ConfigError(f"escape={escape[:32]} is not one of default, json, none", key="format")
     slots = []
+    pieces = _joined(pieces)
     for i, piece in enumerate(pieces):
         separator = pieces[i + 1].before if i + 1 < len(pieces) else tail
         if not separator and i + 1 < len(pieces):
@@ -200,6 +205,26 @@ def _link(
         skip = piece.shape.count(separator) if separator and not quoted else 0
         slots.append(Slot(piece.role, piece.header, separator, quoted, skip))
     return TemplateFormat(name, pieces[0].before, tuple(slots), escape, open_ended, time_format)
+
+
+# Variables that formats write without anything between: what they are together.
+_TOGETHER = {
+    ("path", "query"): "target", ("target", "query"): "target", ("path", "?"): "target", ("host", "target"): "place",
+    ("host", "path"): "place", ("server", "target"): "place", ("server", "path"): "place", ("place", "?"): "place",
+    ("place", "query"): "place", ("target", "?"): "target",
+}  # fmt: skip
+
+
+def _joined(pieces: list[_Piece]) -> list[_Piece]:
+    """Make one value of ``%U%q``, ``$uri$is_args$args`` and ``$host$request_uri``."""
+    out: list[_Piece] = []
+    for piece in pieces:
+        role = "?" if piece.source == "$is_args" else piece.role
+        if out and not piece.before and (together := _TOGETHER.get((out[-1].role, role))):
+            out[-1] = replace(out[-1], role=together)
+        else:
+            out.append(piece)
+    return out
 
 
 def nginx_role(variable: str) -> tuple[str, str]:
