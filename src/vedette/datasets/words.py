@@ -48,7 +48,8 @@ FIRST_NAMES = (
 LAST_NAMES = (
     "Smith Johnson Williams Brown Jones Garcia Miller Davis Rodriguez Martinez Hernandez Lopez Gonzalez Wilson "
     "Anderson Thomas Taylor Moore Jackson Martin Lee Perez Thompson White Harris Sanchez Clark Ramirez Lewis Robinson "
-    "Walker Young Allen King Wright Scott Torres Nguyen Hill Flores Green Adams Nelson Baker Hall Rivera Campbell Mitchell "
+    "Walker Young Allen King Wright Scott Torres Nguyen Hill Flores "
+    "Green Adams Nelson Baker Hall Rivera Campbell Mitchell "
     "Carter Roberts Muller Schmidt Schneider Fischer Weber Meyer Wagner Becker Hoffmann Dubois Moreau Laurent Rossi "
     "Russo Ferrari Esposito Bianchi Kowalski Nowak Novak Horvat Ivanov Petrov Tanaka Suzuki Sato Kim Park Choi Wang "
     "Zhang Liu Chen Yang Singh Patel Kumar Sharma Cohen Levi Mizrahi Haddad Hassan Okafor Mensah Andersen Nilsson"
@@ -85,7 +86,8 @@ TABLES = (
     "wp_posts tbl_user tbluser login logins credentials passwords sessions session tokens cards credit_cards payments "
     "invoices employees employee emp dept dual sys.dual students student clients client people person "
     "information_schema.tables information_schema.columns mysql.user mysql.db pg_user pg_shadow pg_tables "
-    "pg_catalog.pg_class sqlite_master sysobjects syscolumns sys.databases master..sysdatabases all_tables all_tab_columns user_tables v$version "
+    "pg_catalog.pg_class sqlite_master sysobjects syscolumns sys.databases master..sysdatabases "
+    "all_tables all_tab_columns user_tables v$version "
     "sys.user$ pg_database sysusers sysibm.sysdummy1 syscat.tables jos_users phpbb_users ofusers tuser t_user sys_user"
 ).split()
 

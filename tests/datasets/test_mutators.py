@@ -1,0 +1,107 @@
+"""Mutations keep what a payload means: SQL by running it in SQLite, shell words by a POSIX parser and `bash -n`."""
+
+from __future__ import annotations
+
+import random
+import shlex
+import shutil
+import sqlite3
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+
+from vedette.datasets import mutators
+from vedette.datasets.generate import generate_attack
+
+STATEMENTS = [
+    "SELECT 7 WHERE 1=1 AND 'abc'='abc'",
+    "SELECT name FROM t WHERE id = 2 OR 1=1 ORDER BY name",
+    "SELECT count(*) FROM t WHERE name LIKE 'a%' OR id IN (1, 2)",
+    "SELECT id FROM t WHERE id <> 2 AND id != 3",
+    "SELECT 1 UNION SELECT 2 UNION SELECT 3",
+    "SELECT CASE WHEN 5 > 3 THEN 'yes' ELSE 'no' END",
+    "SELECT name FROM t WHERE id BETWEEN 1 AND 2 AND name IS NOT NULL",
+    "SELECT 12*3 FROM t WHERE NOT id=1",
+]
+
+
+@pytest.fixture(scope="module")
+def database() -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:")
+    connection.executescript("CREATE TABLE t (id INT, name TEXT); INSERT INTO t VALUES (1,'anna'),(2,'bob'),(3,'cid');")
+    return connection
+
+
+@pytest.mark.parametrize("operator", [mutators.sql_case, mutators.sql_space, mutators.sql_number, mutators.sql_string,
+                                      mutators.sql_tautology, mutators.sql_comment])  # fmt: skip
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_mutated_sql_gives_the_same_rows(
+    database: sqlite3.Connection, operator: mutators.Mutator, statement: str
+) -> None:
+    expected = sorted(database.execute(statement).fetchall())
+    for seed in range(25):
+        mutated = operator(statement, random.Random(seed))
+        assert sorted(database.execute(mutated).fetchall()) == expected, mutated
+
+
+def test_sql_operators_of_other_engines_are_swapped() -> None:
+    drawn = {mutators.sql_operator("x' AND 1=1 OR 2<>3", random.Random(seed)) for seed in range(40)}
+    assert drawn == {"x' && 1=1 OR 2<>3", "x' AND 1=1 || 2<>3", "x' AND 1=1 OR 2!=3", "x' AND 1 LIKE 1 OR 2<>3"}
+
+
+@pytest.mark.parametrize("command", ["cat /etc/hostname", "ls -la /tmp", "; id", "| uname -a", "ping -c 1 localhost"])
+def test_quotes_leave_the_words_that_a_shell_reads(command: str) -> None:
+    for seed in range(25):
+        assert shlex.split(mutators.shell_quotes(command, random.Random(seed))) == shlex.split(command)
+
+
+def test_mutated_shell_still_parses() -> None:
+    bash = shutil.which("bash")
+    assert bash
+    commands = ["id; ls -la /tmp", "cat /etc/hostname | head -n 1", "uname -a && echo done", "$(id)", "ls /tmp & id"]
+    for seed in range(10):
+        for command in commands:
+            mutated = command
+            for operator in mutators.MUTATORS["cmdi"]:
+                mutated = operator(mutated, random.Random(seed))
+            assert subprocess.run([bash, "-n", "-c", mutated], check=False).returncode == 0, mutated
+
+
+class _Reader(HTMLParser):
+    """Collects tags with their attributes, as a browser's tokenizer names them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+
+@pytest.mark.parametrize("operator", [mutators.html_case, mutators.html_entities])
+def test_mutated_markup_has_the_same_tags_and_handlers(operator: mutators.Mutator) -> None:
+    text = '<img src="x" onerror="alert(1)"><svg onload="confirm(2)"><a href="/x" onclick=\'go(3)\'>y</a>'
+    plain = _Reader()
+    plain.feed(text)
+    for seed in range(25):
+        mutated = _Reader()
+        mutated.feed(operator(text, random.Random(seed)))
+        assert mutated.seen == plain.seen
+
+
+def test_paths_only_change_their_spelling() -> None:
+    for seed in range(40):
+        mutated = mutators.path_spelling("../../../etc/passwd", random.Random(seed))
+        assert mutated.endswith("etc/passwd")
+        assert mutators.path_depth("../../etc/passwd", random.Random(seed)).count("../") > 2
+
+
+@pytest.mark.parametrize("family", ["sqli", "xss", "cmdi", "traversal", "ssti", "deser", "upload"])
+def test_most_payloads_of_the_classic_families_change(family: str) -> None:
+    rng = random.Random(8)
+    changed = 0
+    for _ in range(200):
+        payload = generate_attack(family, rng)
+        changed += mutators.mutate(payload, family, rng) != payload
+    assert changed >= (80 if mutators.MUTATORS.get(family) else 0)
