@@ -91,7 +91,7 @@ def exit_status(error: VedetteError) -> Exit:
 
 def _message(error: VedetteError) -> str:
     """Return the message with the part at fault in front, made safe for a terminal."""
-    from vedette.cli.visible import visible
+    from vedette.sinks.visible import visible
 
     field = getattr(error, "field", None)
     text = f"{field}: {error}" if field else str(error)

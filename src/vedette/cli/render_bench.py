@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from vedette.cli.visible import visible
 from vedette.evaluation.cost import Cost, Load
+from vedette.sinks.visible import visible
 
 _MEANING = {"cold": "nothing remembered at first", "warm": "every value seen before"}
 

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vedette.cli.visible import visible
 from vedette.evaluation.curves import wilson
 from vedette.evaluation.evaluate import Count, EvaluationReport
+from vedette.sinks.visible import visible
 
 _BAR_CELLS = 20
 _SHOWN_SITES = 15

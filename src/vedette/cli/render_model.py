@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vedette.bundle import Bundle
-from vedette.cli.visible import visible
+from vedette.sinks.visible import visible
 
 _MAX_CHARS = 400
 

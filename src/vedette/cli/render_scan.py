@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from vedette.cli.render_verdict import marked
-from vedette.cli.visible import visible
 from vedette.sinks.scan_summary import Counted, ScanSummary, WorstFinding
+from vedette.sinks.visible import visible
 
 _SHOWN_WORST = 10
 _BAR_CELLS = 24

@@ -18,7 +18,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from vedette.cli.visible import visible, visible_character
+from vedette.sinks.visible import visible, visible_character
 from vedette.verdict import Action, Finding, Verdict
 
 BAR_CELLS = 40

@@ -10,16 +10,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import unicodedata
 from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
 
 from vedette.sinks.report_chart import draw, duration, stamp, timeline
 from vedette.sinks.scan_summary import Counted, ScanSummary, WorstFinding
-
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-_NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+from vedette.sinks.visible import visible
 
 
 def render_json(summary: ScanSummary) -> str:
@@ -60,18 +57,7 @@ def render_html(summary: ScanSummary, *, title: str = "Vedette scan") -> str:
 
 def shown(text: str) -> str:
     """Return `text` as HTML that shows it and nothing else."""
-    if not (text.isascii() and text.isprintable()):
-        text = "".join(map(_visible, text))
-    return escape(text, quote=True)
-
-
-def _visible(char: str) -> str:
-    if char in _NAMED:
-        return _NAMED[char]
-    if unicodedata.category(char) not in _HIDDEN:
-        return char
-    code = ord(char)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return escape(visible(text), quote=True)
 
 
 def _header(summary: ScanSummary, title: str) -> str:

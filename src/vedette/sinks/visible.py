@@ -1,6 +1,6 @@
-"""Text of strangers made safe for a terminal.
+"""Text of strangers made safe to be shown, on a terminal or a page.
 
-What an attacker sent is printed next to what the operator trusts, so nothing in it may move the cursor, change colours,
+What an attacker sent stands next to what the operator trusts, so nothing in it may move the cursor, change colours,
 ring the bell, reorder the line or hide: control characters, bidirectional overrides and invisible characters are shown
 as escapes. One character of input becomes at most ten of output.
 """

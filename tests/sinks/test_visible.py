@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vedette.cli.visible import visible
+from vedette.sinks.visible import visible
 
 
 @pytest.mark.parametrize(
