@@ -32,7 +32,7 @@ def test_draws_are_the_same_for_the_same_seed_and_differ_among_themselves(family
     assert len(set(draws)) > 0.75 * len(draws)
 
 
-@pytest.mark.parametrize("family", ["sqli", "xss", "traversal", "cmdi", "crlf", "log4shell", "deser"])
+@pytest.mark.parametrize("family", ["sqli", "xss", "traversal", "cmdi", "crlf", "log4shell", "xxe"])
 def test_the_classic_families_hardly_repeat(family: str) -> None:
     rng = random.Random(11)
     assert len({GENERATORS[family](rng) for _ in range(2000)}) > 1700

@@ -38,7 +38,7 @@ def test_recursion_ends() -> None:
 
 @pytest.mark.parametrize("text", ["@start\nnot indented", "@start\n  «open", "@start\n  «»"])
 def test_a_bad_grammar_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="grammar line|unclosed|cannot read"):
+    with pytest.raises(ValueError, match=r"grammar line|unclosed|cannot read"):
         Grammar(text)
 
 
