@@ -51,7 +51,7 @@ def _margin_of(flat: Calibration, budget: float) -> float:
 def operating_points(
     harmless: NDArray[np.float32], attacks: NDArray[np.float32], rates: tuple[float, ...] = (0.01, 0.005, 0.001, 0.0001)
 ) -> dict[float, tuple[float, float]]:
-    """False-positive rate -> (margin, true-positive rate); the margin is one that the allowed alarms exceed strictly."""
+    """False-positive rate -> (margin, true-positive rate); only the allowed alarms exceed the margin."""
     ordered = np.sort(harmless)[::-1]
     points = {}
     for rate in rates:

@@ -2,8 +2,8 @@
 
 Records go through the same pipeline, screen and tokenizer as live traffic. A record gives a bag of windows; a benign
 record's windows are all benign, an attack record is malicious in at least one of them, not in each (multiple-instance
-labels), unless it has only one. Bare values are placed into requests at random, attack and benign alike, so that neither
-place nor parameter name tells them apart.
+labels), unless it has only one. Bare values are placed into requests at random, attack and benign alike, so that
+neither place nor parameter name tells them apart.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from vedette.parsing.pipeline import ParsingPipeline
 from vedette.parsing.record import parse_record
 from vedette.tokenization.http_tokenizer import Window, windows_of
 from vedette.tokenization.text_view import view
+from vedette.training.believe import disbelief
 from vedette.training.split import group_of, part_of
 from vedette.verdict import BENIGN
 
@@ -39,8 +40,9 @@ _NAMES = (
     "type mode view field code address city phone subject note tag tags src img image domain host debug config "
     "settings options payload cmd html json xml label summary question answer review bio about company country zip p "
     "a b c x y z v t d e f g"
-).split()  # noqa: SIM905
+).split()
 _PLACES = ("query",) * 7 + ("form",) * 4 + ("json",) * 5 + ("multipart", "xml", "path", "cookie", "cookie", "header")
+_MUTATED = 0.4  # share of generated attacks that are mutated as well
 _SKIPPED_FILES = ("ambiguous_blns", "ambiguous_sql_spider", "sql_bi_ambiguous")
 # Which header or place the values of a file belong in, where they are not free text.
 _HOME = {"user_agents": "User-Agent", "referrers": "Referer", "cookies": "Cookie", "mail_headers": "X-Mail"}
@@ -55,10 +57,19 @@ class Bag(msgspec.Struct, array_like=True):
     part: str
     windows: list[tuple[str, str]]
     record_id: str = ""
+    bare: bool = False  # a value without a request
+    disbelief: str | None = None  # why the label is not believed; such bags are in part "drop"
 
 
 def place_value(value: str, rng: random.Random, home: str | None = None) -> HTTPRequest:
-    """Put a bare value into one slot of an otherwise empty request, encoded so that decoding gives it back."""
+    """Put a bare value into one slot of an otherwise empty request, encoded so that decoding gives it back.
+
+    `home` is the header it belongs in, or "filename" for the name of an uploaded file; None draws a place.
+    """
+    if home == "filename":
+        name = value.replace('"', "%22").replace("\r", "%0d").replace("\n", "%0a")
+        part = f'--q\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n1\r\n--q--\r\n'
+        return _body("multipart/form-data; boundary=q", part)
     if home == "Cookie":
         return HTTPRequest("GET", "/", (("Cookie", value),))
     if home:
@@ -122,8 +133,14 @@ class Reader:
         else:
             home = _HOME.get(origin.rpartition("/")[2])
             requests = [place_value(value, rng, home) for _ in range(1 if home else 2)]
-        identifier = str(record.get("id", ""))
-        return [Bag(label, group, origin, part, self.windows(request), identifier) for request in requests]
+        bags = []
+        for request in requests:
+            windows = self.windows(request)
+            doubt = disbelief(record, windows) if label != BENIGN else None
+            kept = part if doubt is None else "drop"
+            identifier = str(record.get("id", ""))
+            bags.append(Bag(label, group, origin, kept, windows, identifier, value is not None, doubt))
+        return bags
 
 
 def read_file(path: Path, origin: str, seed: int) -> list[Bag]:
@@ -142,8 +159,14 @@ def generate_bags(label: str, count: int, seed: int) -> list[Bag]:
     """Return `count` bags of one attack class, or of hard negatives for "benign", from our own grammars."""
     rng, reader, bags = random.Random(f"{seed}:{label}"), Reader(), []
     for _ in range(count):
-        value = generate_benign(rng) if label == BENIGN else generate_attack(label, rng)
-        windows = reader.windows(place_value(value, rng))
+        if label == BENIGN:
+            value = generate_benign(rng)
+        else:
+            value = generate_attack(label, rng, split="train", mutate=rng.random() < _MUTATED)
+        home = "filename" if label == "upload" and "\n" not in value and rng.random() < 0.6 else None
+        if label == "shellshock" and rng.random() < 0.6:
+            home = rng.choice(("User-Agent", "Referer", "X-Api"))
+        windows = reader.windows(place_value(value, rng, home))
         if windows:
             bags.append(Bag(label, f"generated:{label}", f"generated/{label}", "train", windows))
     return bags
@@ -169,7 +192,10 @@ class CorpusPlan:
     def jobs(self, data: Path) -> list[tuple[str, str, int, int]]:
         files = [p for p in sorted(data.glob("*/*.jsonl.xz")) if p.name.partition(".")[0] not in _SKIPPED_FILES]
         jobs = [("file", str(path), 0, self.seed) for path in files]
-        for label, total in [(BENIGN, self.hard_negatives), *((name, self.per_class) for name in GENERATORS)]:
+        for label, total in [
+            (BENIGN, self.hard_negatives),
+            *((name, self.per_class) for name in GENERATORS if name != BENIGN),
+        ]:
             for index, start in enumerate(range(0, total, self.chunk)):
                 jobs.append(("generate", label, min(self.chunk, total - start), self.seed + 1000 * index))
         return jobs

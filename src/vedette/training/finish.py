@@ -81,7 +81,7 @@ def finish(trainer: Trainer, tokenizer: HTTPTokenizer, bags: list[Bag], data: Pa
     model = trainer.average.cpu().eval()
     write_weights(weights, model, tokenizer.sha256, None, quantisation_batches(trainer.rows, trainer.plan.seed))
     runtime = _Int8(weights / INT8_ONNX)
-    quiet = runtime.bags(tokenizer, [bag for bag in bags if bag.part == "calibrate"])
+    quiet = runtime.bags(tokenizer, [bag for bag in bags if bag.part == "calibrate"])  # whole requests only
     rng = np.random.default_rng(trainer.plan.seed)
     loud = [bag for bag in bags if bag.part == "train" and bag.label not in (CLASSES[0], "probe")]
     sample = [loud[i] for i in rng.choice(len(loud), min(len(loud), _ATTACKS_FOR_SCALE), replace=False)]
@@ -116,7 +116,8 @@ def held_out_report(
     """Judge the held-out part: true-positive rates at fixed false-positive rates, per class and per source."""
     seen = split_keys(bags)
     test = [bag for bag in bags if bag.part == "test"]
-    harmless = [bag for bag in test if bag.label == CLASSES[0]]
+    harmless = [bag for bag in test if bag.label == CLASSES[0] and not bag.bare]
+    bare = [bag for bag in test if bag.label == CLASSES[0] and bag.bare]
     attacks = [bag for bag in test if bag.label not in (CLASSES[0], "probe") and not is_copy(bag.windows, seen)]
     quiet, loud = runtime.bags(tokenizer, harmless), runtime.bags(tokenizer, attacks)
     points = operating_points(quiet, loud)
@@ -140,6 +141,7 @@ def held_out_report(
             "fpr": float((quiet >= calibration.centre).mean()),
             "tpr": float((loud >= calibration.centre).mean()),
         },
+        "scary_values": {"n": len(bare), "fpr_at_0.005": float((runtime.bags(tokenizer, bare) > at).mean())},
         "by_class_at_0.005": by_class,
         "by_group_at_0.005": by_group,
     }
@@ -166,10 +168,12 @@ def training_manifest(data: Path, bags: list[Bag], plan: TrainPlan, report: dict
         for origin in sorted({bag.origin for bag in bags})
     }
     attacks = [bag for bag in bags if bag.label not in (CLASSES[0], "probe")]
+    doubts = Counter(f"{bag.disbelief} ({bag.label})" for bag in bags if bag.disbelief)
     screened = Counter(bag.label for bag in attacks if not bag.windows)
     return {
         "plan": summary(plan),
         "sources": sources,
+        "labels_not_believed": dict(sorted(doubts.items())),
         "screen": {"attacks": len(attacks), "swallowed": dict(sorted(screened.items()))},
         "held_out": {key: value for key, value in report.items() if key != "by_group_at_0.005"},
     }

