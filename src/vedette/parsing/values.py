@@ -36,7 +36,9 @@ class JSONObject(list[tuple[str, Any]]):
 
 def parse_json(text: str) -> Any:
     """Parse JSON; numbers stay text, objects become `JSONObject`. Raises ValueError or RecursionError."""
-    return json.loads(text, object_pairs_hook=JSONObject, parse_int=str, parse_float=str, parse_constant=str)
+    return json.loads(
+        text, strict=False, object_pairs_hook=JSONObject, parse_int=str, parse_float=str, parse_constant=str
+    )
 
 
 def decode(text: str, decoded_by: tuple[str, ...], max_passes: int) -> tuple[str, tuple[str, ...]]:
