@@ -20,8 +20,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from vedette.datasets.benign import generate as generate_benign
-from vedette.datasets.generate import GENERATORS, generate_attack
+from vedette.datasets.generate import GENERATORS, generate_attack, generate_benign
 from vedette.errors import RequestError
 from vedette.http_request import HTTPRequest
 from vedette.parsing.pipeline import ParsingPipeline
@@ -163,7 +162,8 @@ def generate_bags(label: str, count: int, seed: int) -> list[Bag]:
             value = generate_benign(rng)
         else:
             value = generate_attack(label, rng, split="train", mutate=rng.random() < _MUTATED)
-        home = "filename" if label == "upload" and "\n" not in value and rng.random() < 0.6 else None
+        # A file name such as avatar.php is an attack as the name of an upload, not elsewhere.
+        home = "filename" if label == "upload" and "\n" not in value and "<?" not in value else None
         if label == "shellshock" and rng.random() < 0.6:
             home = rng.choice(("User-Agent", "Referer", "X-Api"))
         windows = reader.windows(place_value(value, rng, home))
