@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from urllib.parse import quote_from_bytes
 
 from vedette.errors import MalformedInput, RequestError
 from vedette.http_request import HTTPRequest, validate_headers, validate_method
@@ -30,6 +31,7 @@ from vedette.parsing.wire_text import to_bytes, to_text
 
 MAX_COMMAND_CHARS = 16 * 1024 * 1024
 USER_AGENT = "curl/8.14.1"
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
 def parse_curl(command: str) -> HTTPRequest:
@@ -120,6 +122,8 @@ def _request(state: CurlCommand) -> HTTPRequest:
     target = state.target or url.target
     if query:
         target += ("&" if "?" in target else "?") + to_text(b"&".join(query))
+    if state.target is None and not target.isascii():
+        target = _NOT_ASCII.sub(lambda run: quote_from_bytes(to_bytes(run[0])).lower(), target)  # as curl does
     body, content_type = _body(state, data)
     default_method = "HEAD" if state.head else "GET" if state.get or content_type is None else "POST"
     method = validate_method(state.method or default_method)
@@ -137,14 +141,21 @@ def _body(state: CurlCommand, data: bytes) -> tuple[bytes, str | None]:
 
 
 def _headers(state: CurlCommand, host: str, body: bytes, content_type: str | None) -> list[tuple[str, str]]:
-    """Return the headers in the order curl sends them: its own, then those of -H."""
-    defaults = {"Host": host}
+    """Return the headers in the order in which curl 7.88 was seen to send them."""
+    before = {"Host": host}
     if state.user is not None:
-        defaults["Authorization"] = "Basic " + b64encode(to_bytes(state.user)).decode("ascii")
-    defaults |= {"User-Agent": USER_AGENT, "Accept": "application/json" if state.json else "*/*"} | state.defaults
+        before["Authorization"] = "Basic " + b64encode(to_bytes(state.user)).decode("ascii")
+    before |= {"User-Agent": USER_AGENT}
+    before |= {"Content-Type": "application/json", "Accept": "application/json"} if state.json else {"Accept": "*/*"}
+    before |= state.defaults
     if state.cookies:
-        defaults["Cookie"] = "; ".join(state.cookies)
-    if content_type is not None:
-        defaults |= {"Content-Type": content_type, "Content-Length": str(len(body))}
+        before["Cookie"] = "; ".join(state.cookies)
+    after = {} if content_type is None else {"Content-Length": str(len(body)), "Content-Type": content_type}
     given = {name.lower() for name, _ in state.headers} | state.removed
-    return [pair for pair in defaults.items() if pair[0].lower() not in given] + state.headers
+    if state.json:
+        after.pop("Content-Type", None)
+    return [
+        *(pair for pair in before.items() if pair[0].lower() not in given),
+        *state.headers,
+        *(pair for pair in after.items() if pair[0].lower() not in given),
+    ]

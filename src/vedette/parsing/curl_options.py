@@ -134,10 +134,8 @@ def _urlencoded(value: str, option: str) -> bytes:
     name, equals, content = value.partition("=")
     if "@" in name:
         raise MalformedInput(f"{option} {value[:64]} reads a file; write its content out instead", field=option)
-    if not equals:
-        return quote_from_bytes(to_bytes(value), safe="-._~").encode("ascii")
-    encoded = quote_from_bytes(to_bytes(content), safe="-._~").encode("ascii")
-    return to_bytes(name) + b"=" + encoded if name else encoded
+    encoded = quote_from_bytes(to_bytes(content if equals else value), safe=" -._~").replace(" ", "+").encode("ascii")
+    return to_bytes(name) + b"=" + encoded if equals and name else encoded
 
 
 def _add_form(state: CurlCommand, value: str) -> None:
