@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import re
 import string
 from collections.abc import Callable
 from functools import cache
@@ -21,14 +22,15 @@ from vedette.datasets.grammar import Grammar, load_grammar
 MAX_CHARS = 600
 """No value is longer; longer ones are cut wherever that falls, as logs and windows cut theirs."""
 
-GRAMMARS = ("common", "prose", "markup", "code", "web", "query")
+GRAMMARS = ("common", "prose", "markup", "code", "web", "query", "sites", "docs")
 """The grammar files, each named after its prefix `benign_`."""
 
-_TOPICS = ("prose", "names", "markup", "code", "web", "query")
-_TOPIC_WEIGHTS = (24, 8, 14, 18, 22, 16)
-_BLOB_SHARE = 0.09
+_TOPICS = ("prose", "names", "markup", "code", "web", "query", "sites", "docs")
+_TOPIC_WEIGHTS = (20, 8, 12, 15, 17, 12, 10, 9)
+_BLOB_SHARE = 0.12
 _JOIN_SHARE = 0.06
 _WRAP_SHARE = 0.06
+_CUT_SHARE = 0.04
 
 Shape = Callable[[random.Random], str]
 
@@ -43,6 +45,8 @@ def generate(rng: random.Random) -> str:
             text += rng.choice(("\n", " ", "\n\n", "; ", ", ", " - ", "|", "&", "\r\n", "\t")) + _one(rng)
         elif chance < _JOIN_SHARE + _WRAP_SHARE:
             text = _wrapped(text, rng)
+        elif chance < _JOIN_SHARE + _WRAP_SHARE + _CUT_SHARE:
+            text = text[rng.randint(0, len(text) // 2) :]
     return text[:MAX_CHARS]
 
 
@@ -99,6 +103,21 @@ def _printable_runs(rng: random.Random) -> str:
     sizes = rng.choices((1, 2, 3, 4, 5, 8, 13), (2, 2, 1, 1, 1, 1, 1), k=rng.randint(2, 60))
     joiner = rng.choice(("\n", " ", "", "\ufffd", "\x00"))
     return joiner.join("".join(rng.choices(alphabet, k=size)) for size in sizes)
+
+
+def _compressed(rng: random.Random) -> str:
+    """The readable runs of compressed or encrypted bytes in Latin-1, as a body parser shows binary."""
+    raw = rng.randbytes(rng.randint(20, 400)).decode("latin-1")
+    return "\n".join(re.findall(r"[\t\x20-\x7e\xa0-\xff]{2,}", raw))
+
+
+def _document(rng: random.Random) -> str:
+    """Several pieces of one kind after another: a page, a source file, a log; often seen from its middle on."""
+    topic = rng.choice(("markup", "blk", "snip", "code", "js", "other", "conf", "help", "json", "log", "prose"))
+    text = rng.choice(("\n", "\n", "\n\n", "\n    ", "\r\n", " ")).join(
+        benign_grammar().draw(rng, topic) for _ in range(rng.randint(2, 6))
+    )
+    return text[rng.randrange(len(text)) // 2 :] if rng.random() < 0.4 else text
 
 
 def _protobuf(rng: random.Random) -> str:
@@ -244,6 +263,7 @@ def _json_tree(rng: random.Random) -> str:
 
 
 _SHAPES: tuple[Shape, ...] = (
+    _compressed, _compressed, _document, _document, _document, _document,
     _bytes_as_text, _printable_runs, _printable_runs, _protobuf, _protobuf, _control_characters, _base64_blob,
     _base64_blob, _repeated, _symbols, _token, _svg_path, _hex_dump, _hash, _random_ascii, _script_text, _script_text,
     _mojibake, _json_tree, _json_tree,
