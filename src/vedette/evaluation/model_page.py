@@ -1,0 +1,121 @@
+"""The page on how a model was made, written from its bundle's manifest: `make docs`.
+
+Sources with licences, what was left out and why, the recipe, and the figures; nothing in it is typed by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from vedette.bundle import Manifest
+
+_INTRODUCTION = """\
+A small Transformer encoder that reads one field of a request at a time. Trained from the sources below by
+`make train`; the recipe is explained in [training.md](training.md).
+"""
+_COUNTS = """\
+Counts are records; a bare value in training counts twice, because it is placed twice. The held-out sources and sites
+are named in `src/vedette/training/split.py`. None of the data is part of this repository.
+"""
+
+
+def model_page(manifest: Manifest, mark: str) -> str:
+    """Return the page as Markdown. `mark` is the comment that says the page is generated."""
+    training = manifest.training
+    held_out = training.get("held_out", {})
+    parts = [
+        f"# The model `{manifest.version}`\n\n{mark}\n",
+        _INTRODUCTION,
+        _table("Architecture", ("size", "value"), _architecture(manifest.config)),
+        _held_out(held_out),
+        _table(
+            "Held-out attacks by class, at a false-positive rate of 0.5 % on whole requests",
+            ("class", "attacks", "found"),
+            (
+                (name, str(entry["n"]), _percent(entry["tpr"]))
+                for name, entry in sorted(held_out.get("by_class_at_0.005", {}).items(), key=lambda i: i[1]["tpr"])
+            ),
+        ),
+        _calibration(manifest.calibration),
+        _table(
+            "Data",
+            ("source", "licences", "train", "calibrate", "held out"),
+            (_source(name, entry) for name, entry in training.get("sources", {}).items()),
+        ),
+        _COUNTS,
+        _table(
+            "Labels not believed, and so left out (rules in `src/vedette/training/believe.py`)",
+            ("rule (class)", "records"),
+            ((reason, str(count)) for reason, count in training.get("labels_not_believed", {}).items()),
+        ),
+        _screen(training.get("screen", {})),
+        _table("Recipe", ("choice", "value"), _plan(training.get("plan", {}))),
+        "## Files\n\n| file | bytes | SHA-256 |\n|---|---|---|\n"
+        + "\n".join(f"| {name} | {entry.size:,} | `{entry.sha256}` |" for name, entry in manifest.files.items())
+        + "\n",
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _table(title: str, head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    if not lines:
+        return ""
+    return "\n".join([f"## {title}\n", f"| {' | '.join(head)} |", "|" + "---|" * len(head), *lines, ""])
+
+
+def _percent(rate: float) -> str:
+    return f"{100 * rate:.2f} %"
+
+
+def _architecture(config: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    for key, value in config.items():
+        yield key, ", ".join(value) if isinstance(value, list) else str(value)
+
+
+def _held_out(report: dict[str, Any]) -> str:
+    if not report:
+        return ""
+    rows = [(f"{100 * float(rate):g} %", _percent(tpr)) for rate, tpr in report["tpr_at_fpr"].items()]
+    rows.append((f"{_percent(report['default']['fpr'])} (default threshold)", _percent(report["default"]["tpr"])))
+    scary = report["scary_values"]
+    return (
+        _table("Figures on sites and attack sources never seen in training", ("false-positive rate", "found"), rows)
+        + f"\n{report['attacks']:,} attacks and {report['benign']:,} harmless whole requests, exact copies of\n"
+        f"training attacks removed after decoding. Beside these, {scary['n']:,} bare harmless values that look scary (regular\n"
+        f"expressions, code, HTML) raise {_percent(scary['fpr_at_0.005'])} alarms at the threshold of 0.5 %.\n"
+    )
+
+
+def _calibration(calibration: dict[str, Any]) -> str:
+    rows = ((f"{alarms:,.0f}", f"{margin:.2f}") for alarms, margin in calibration["budgets"])
+    title = "Calibration: false alarms per million harmless requests of sites never trained on"
+    return (
+        _table(title, ("alarms per million", "margin (log-odds)"), rows)
+        + f"\nA margin of {calibration['centre']:.2f} is the score 0.5; the scale is {calibration['scale']:.2f}.\n"
+    )
+
+
+def _source(name: str, entry: dict[str, Any]) -> tuple[str, ...]:
+    licences = ", ".join(entry.get("licences", {})) or ("own grammars" if name.startswith("generated/") else "")
+    return (name, licences, *(str(entry.get(part, "")) for part in ("train", "calibrate", "test")))
+
+
+def _screen(screen: dict[str, Any]) -> str:
+    if not screen:
+        return ""
+    swallowed = ", ".join(f"{name} {count}" for name, count in screen["swallowed"].items())
+    total = sum(screen["swallowed"].values())
+    return (
+        f"## Screen\n\nOf {screen['attacks']:,} attack records (generated ones included) the screen would keep\n"
+        f"{total:,} from the model: {swallowed or 'none'}. See [screen.md](screen.md).\n"
+    )
+
+
+def _plan(plan: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    for key, value in plan.items():
+        if isinstance(value, dict):
+            yield from ((f"{key}.{inner}", str(item)) for inner, item in value.items())
+        else:
+            yield key, str(value)
