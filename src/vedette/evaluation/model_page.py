@@ -83,8 +83,8 @@ def _held_out(report: dict[str, Any]) -> str:
     return (
         _table("Figures on sites and attack sources never seen in training", ("false-positive rate", "found"), rows)
         + f"\n{report['attacks']:,} attacks and {report['benign']:,} harmless whole requests, exact copies of\n"
-        f"training attacks removed after decoding. Beside these, {scary['n']:,} bare harmless values that look scary (regular\n"
-        f"expressions, code, HTML) raise {_percent(scary['fpr_at_0.005'])} alarms at the threshold of 0.5 %.\n"
+        f"training attacks removed after decoding. Beside these, {scary['n']:,} bare harmless values that look scary\n"
+        f"(regular expressions, code, HTML) raise {_percent(scary['fpr_at_0.005'])} alarms at the threshold of 0.5 %.\n"
     )
 
 
