@@ -6,13 +6,22 @@ command tree    -> docs/cli.md
 
 from __future__ import annotations
 
+import io
 import json
+import re
+import shlex
 import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
+from rich.console import Console
+
+from vedette.cli.check import judge, span_texts
 from vedette.cli.reference import cli_reference
+from vedette.cli.render_verdict import render_verdict
+from vedette.cli.request_input import from_url
+from vedette.config import Settings
 from vedette.config_keys import Key, keys, sections
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -81,22 +90,62 @@ def _comment(text: str, indent: str) -> list[str]:
     return textwrap.wrap(text, 100, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
 
 
+_PICTURE = re.compile(r"(?<=```console\n)\$ vedette check (?P<url>\S+)\n(?P<shown>.*?)(?=```)", re.DOTALL)
+
+
+def readme() -> str:
+    """Return README.md with its picture of a verdict as the shipped model gives it now."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = _PICTURE.search(text)
+    if found is None:
+        raise ValueError("README.md has no picture of a verdict")
+    settings, request = Settings(), from_url(shlex.split(found["url"])[0])
+    verdict = judge(settings, request)
+    out = io.StringIO()
+    render_verdict(Console(file=out, width=100, highlight=False), verdict, span_texts(settings, request, verdict))
+    shown = out.getvalue().rpartition("\n\nmodel ")[0] + "\n"  # without times and identifiers
+    return text[: found.start("shown")] + shown + text[found.end("shown") :]
+
+
+def without_digits(text: str) -> str:
+    """Return `text` with what hangs on the last bits of a score taken out: its digits and its bar."""
+    return re.sub(r"[█▏▎▍▌▋▊▉·]+|\d\.\d{3,4}", "#", text)
+
+
+def openapi() -> str:
+    """Return docs/openapi.json."""
+    from vedette.server.app import create_app
+
+    return json.dumps(create_app(Settings()).openapi(), indent=2, ensure_ascii=False) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "docs/configuration.md": configuration_page,
     "config/config.yaml": lambda: sample_file("waf_service"),
     "config/inference.yaml": lambda: sample_file("inference"),
     "docs/cli.md": cli_reference,
+    "docs/openapi.json": openapi,
 }
+
+
+def stale() -> list[str]:
+    """Return the names of the pages that are out of date."""
+    names = [name for name, make in PAGES.items() if not (ROOT / name).is_file() or (ROOT / name).read_text() != make()]
+    if without_digits((ROOT / "README.md").read_text()) != without_digits(readme()):
+        names.append("README.md")
+    return names
 
 
 def main() -> None:
     """Write every page, or with --check exit 1 where one differs."""
-    stale = [name for name, make in PAGES.items() if not (ROOT / name).is_file() or (ROOT / name).read_text() != make()]
+    names = stale()
     if "--check" in sys.argv[1:]:
-        sys.exit(f"out of date (run `make docs`): {', '.join(stale)}" if stale else 0)
-    for name in stale:
-        (ROOT / name).write_text(PAGES[name]())
-        print(f"wrote {name}")
+        sys.exit(f"out of date (run `make docs`): {', '.join(names)}" if names else 0)
+    for name, make in {**PAGES, "README.md": readme}.items():
+        text = make()
+        if not (ROOT / name).is_file() or (ROOT / name).read_text() != text:
+            (ROOT / name).write_text(text)
+            print(f"wrote {name}")
 
 
 if __name__ == "__main__":

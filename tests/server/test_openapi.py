@@ -24,7 +24,7 @@ def document():
 
 
 def test_stored_document_is_current(document):
-    assert json.loads(STORED.read_text()) == document, "run: python scripts/write_openapi.py"
+    assert json.loads(STORED.read_text()) == document, "run `make docs`"
 
 
 def test_every_operation_is_documented(document):
