@@ -32,7 +32,7 @@ from vedette.bundle import (
     save_bundle,
 )
 from vedette.bundle_checkpoint import load_checkpoint, load_detector, save_checkpoint
-from vedette.bundle_export import stamp_calibration, write_weights
+from vedette.bundle_export import stamp_calibration
 from vedette.bundle_metadata import ModelMetadata, onnx_metadata, safetensors_metadata
 from vedette.bundle_quantize import quantize_int8
 from vedette.errors import BundleError
@@ -341,18 +341,16 @@ def test_a_damaged_model_is_metadata_or_one_named_error(place: int, patch: bytes
             assert isinstance(read(bytes(data), "here"), ModelMetadata)
 
 
-def test_calibration_can_be_stamped_after_training(tmp_path: Path) -> None:
-    write_weights(tmp_path, detector(), tokenizer().sha256, None, ranges())
-    tokenizer().save(tmp_path / VOCABULARY)
-    assert "has no calibration" in refusal(tmp_path / INT8_ONNX)
+def test_calibration_can_be_stamped_after_training(copy: Path) -> None:
     calibration = Calibration(1.5, 0.5, ((300.0, 1.5),))
-    stamp_calibration(tmp_path, calibration)
+    stamp_calibration(copy, calibration)
     for name in WEIGHTS:
-        assert load_model(tmp_path / name).calibration == calibration
+        assert load_model(copy / name).calibration == calibration
     before, after = (
-        load_runtime(bundle).run(rows(4, 9)).logits for bundle in (tiny_bundle(), load_model(tmp_path / INT8_ONNX))
+        load_runtime(bundle).run(rows(4, 9)).logits for bundle in (tiny_bundle(), load_model(copy / INT8_ONNX))
     )
     assert np.array_equal(before, after)
+    assert load_checkpoint(copy / CHECKPOINT)[0].state_dict().keys() == detector().state_dict().keys()
 
 
 # -- quantisation ----------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ EVERY_WAY = pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: var
 @pytest.mark.parametrize("which", ["untrained", "shipped"])
 def test_every_way_agrees_with_fp32_within_its_tolerance(which: str) -> None:
     bundle = tiny_bundle() if which == "untrained" else load_model()
-    compared = compare_backends(bundle)
+    compared = compare_backends(bundle, measure_s=0.01)
     assert [row.variant for row in compared] == [variant.name for variant in VARIANTS]
     for row in compared:
         allowed = TOLERANCES[row.variant]
@@ -43,7 +43,7 @@ def test_every_way_agrees_with_fp32_within_its_tolerance(which: str) -> None:
 
 def test_ways_without_weights_are_listed_as_unavailable() -> None:
     bundle = load_model(tiny_bundle().path / "model.onnx", tiny_bundle().path / VOCABULARY)
-    reasons = {row.variant: row.unavailable for row in compare_backends(bundle)}
+    reasons = {row.variant: row.unavailable for row in compare_backends(bundle, measure_s=0.01)}
     assert reasons["onnx-fp32"] is None
     assert "model.int8.onnx" in str(reasons["onnx-int8"])
     assert "model.safetensors" in str(reasons["torch-fp32"])
@@ -54,7 +54,9 @@ def test_ways_without_weights_are_listed_as_unavailable() -> None:
 def test_own_requests_can_be_compared() -> None:
     request = HTTPRequest("GET", "/?q=%3Cscript%3Ealert(1)%3C/script%3E")
     only = (Variant("onnx", "int8"),)
-    assert [row.variant for row in compare_backends(tiny_bundle(), [request], variants=only)] == ["onnx-int8"]
+    assert [row.variant for row in compare_backends(tiny_bundle(), [request], variants=only, measure_s=0)] == [
+        "onnx-int8"
+    ]
     with pytest.raises(ValueError, match="nothing that the model reads"):
         compare_backends(tiny_bundle(), [HTTPRequest("GET", "/?id=1")])
 

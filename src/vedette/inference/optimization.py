@@ -35,7 +35,6 @@ __all__ = [
 ]  # fmt: skip
 
 _BATCH = 32  # rows of one run, as `inference.async.batch_size`
-_MEASURE_S = 0.25  # CPU seconds of one measurement; the best of three counts
 FORMAT = 1
 
 
@@ -96,8 +95,12 @@ def compare_backends(
     *,
     threshold: float = 0.5,
     variants: Sequence[Variant] = VARIANTS,
+    measure_s: float = 0.25,
 ) -> list[Comparison]:
-    """Run every way over `requests` (None: the fixed set) and compare it with fp32, the default way first."""
+    """Run every way over `requests` (None: the fixed set) and compare it with fp32, the default way first.
+
+    CPU time is the best of three measurements of `measure_s` seconds each.
+    """
     batches = list(_batches(agreement_rows(bundle, requests)))
     if not batches:
         raise ValueError("the requests hold nothing that the model reads")
@@ -108,7 +111,7 @@ def compare_backends(
             break
     if reference is None:
         raise BundleError(f"{bundle.path}: has no fp32 weights to compare with")
-    return [_compare(bundle, variant, batches, reference, threshold) for variant in variants]
+    return [_compare(bundle, variant, batches, reference, threshold, measure_s) for variant in variants]
 
 
 def _open(bundle: Bundle, variant: Variant) -> tuple[ModelRuntime | None, str | None]:
@@ -122,7 +125,12 @@ def _open(bundle: Bundle, variant: Variant) -> tuple[ModelRuntime | None, str | 
 
 
 def _compare(
-    bundle: Bundle, variant: Variant, batches: list[NDArray[np.int64]], reference: list[ModelOutput], threshold: float
+    bundle: Bundle,
+    variant: Variant,
+    batches: list[NDArray[np.int64]],
+    reference: list[ModelOutput],
+    threshold: float,
+    measure_s: float,
 ) -> Comparison:
     runtime, reason = _open(bundle, variant)
     if runtime is None:
@@ -138,7 +146,7 @@ def _compare(
         variant.name,
         runtime.device,
         bundle.weights[variant.weights].entry.size,
-        _cpu_us(runtime, batches),
+        _cpu_us(runtime, batches, measure_s),
         logit_difference,
         score_difference,
         agreement,
@@ -148,13 +156,13 @@ def _compare(
     )
 
 
-def _cpu_us(runtime: ModelRuntime, batches: list[NDArray[np.int64]]) -> float:
+def _cpu_us(runtime: ModelRuntime, batches: list[NDArray[np.int64]], measure_s: float) -> float:
     """CPU microseconds for one row: the best of three measurements."""
     best = float("inf")
     for _ in range(3):
         rows = 0
         start = time.process_time()
-        while (spent := time.process_time() - start) < _MEASURE_S:
+        while (spent := time.process_time() - start) < measure_s or rows == 0:
             for ids in batches:
                 runtime.run(ids)
                 rows += len(ids)
