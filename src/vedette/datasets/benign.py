@@ -22,15 +22,22 @@ from vedette.datasets.grammar import Grammar, load_grammar
 MAX_CHARS = 600
 """No value is longer; longer ones are cut wherever that falls, as logs and windows cut theirs."""
 
-GRAMMARS = ("common", "prose", "markup", "code", "web", "query", "sites", "docs")
+GRAMMARS = ("common", "prose", "markup", "code", "web", "query", "sites", "docs", "more")
 """The grammar files, each named after its prefix `benign_`."""
 
-_TOPICS = ("prose", "names", "markup", "code", "web", "query", "sites", "docs")
-_TOPIC_WEIGHTS = (20, 8, 12, 15, 17, 12, 10, 9)
+_TOPICS = ("prose", "names", "markup", "code", "web", "query", "sites", "docs", "more")
+_TOPIC_WEIGHTS = (20, 8, 11, 14, 16, 11, 10, 8, 9)
 _BLOB_SHARE = 0.12
 _JOIN_SHARE = 0.06
 _WRAP_SHARE = 0.06
 _CUT_SHARE = 0.04
+
+# Magic numbers and first header bytes of the files that people upload, in Latin-1.
+_MAGIC = (
+    "\xff\xd8\xff\xe0\0\x10JFIF\0\x01", "\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "GIF89a", "PK\x03\x04\x14\0", "wOF2", "ID3\x03",
+    "%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<</Type/", "\x1f\x8b\x08\0", "RIFF\0\0\0\0WEBPVP8 ", "BZh91AY&SY", "II*\0",
+    "\0\0\0\x18ftypmp42", "\x7fELF\x02\x01\x01", "SQLite format 3\0", "OggS\0",
+)  # fmt: skip
 
 Shape = Callable[[random.Random], str]
 
@@ -111,9 +118,25 @@ def _compressed(rng: random.Random) -> str:
     return "\n".join(re.findall(r"[\t\x20-\x7e\xa0-\xff]{2,}", raw))
 
 
+def _utf16(rng: random.Random) -> str:
+    """UTF-16 read byte by byte, or bytes read as UTF-16: letters between NULs, or rare letters in a row."""
+    if rng.random() < 0.6:
+        return primitives.sentence(rng).encode(rng.choice(("utf-16", "utf-16-le"))).decode("latin-1")
+    return rng.randbytes(2 * rng.randint(4, 80)).decode("utf-16-le", "replace")
+
+
+def _file_start(rng: random.Random) -> str:
+    """The first bytes of an uploaded file, as text: a magic number, a little header, then noise."""
+    magic = rng.choice(_MAGIC)
+    noise = rng.randbytes(rng.randint(4, 200)).decode("latin-1")
+    return magic + rng.choice(("", primitives.words(rng), "Created with GIMP\n")) + noise
+
+
 def _document(rng: random.Random) -> str:
     """Several pieces of one kind after another: a page, a source file, a log; often seen from its middle on."""
-    topic = rng.choice(("markup", "blk", "snip", "code", "js", "other", "conf", "help", "json", "log", "prose"))
+    topic = rng.choice(
+        ("markup", "blk", "snip", "code", "js", "other", "conf", "help", "json", "log", "prose", "program")
+    )
     text = rng.choice(("\n", "\n", "\n\n", "\n    ", "\r\n", " ")).join(
         benign_grammar().draw(rng, topic) for _ in range(rng.randint(2, 6))
     )
@@ -263,7 +286,7 @@ def _json_tree(rng: random.Random) -> str:
 
 
 _SHAPES: tuple[Shape, ...] = (
-    _compressed, _compressed, _document, _document, _document, _document,
+    _compressed, _compressed, _utf16, _file_start, _document, _document, _document, _document,
     _bytes_as_text, _printable_runs, _printable_runs, _protobuf, _protobuf, _control_characters, _base64_blob,
     _base64_blob, _repeated, _symbols, _token, _svg_path, _hex_dump, _hash, _random_ascii, _script_text, _script_text,
     _mojibake, _json_tree, _json_tree,
