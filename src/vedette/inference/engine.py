@@ -290,6 +290,8 @@ def load_engine(settings: Settings) -> Engine:
     from vedette.bundle import load_model
     from vedette.inference.runtime import load_runtime
 
+    # Parallelism comes from the inference threads; the tokenizer's own pool costs a seventh more CPU and fights them.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     waf, inference = settings.waf_service, settings.inference
     bundle = load_model(waf.model_path, waf.vocab_path)
     return Engine(bundle, load_runtime(bundle, inference.optimization, inference.device), settings)
