@@ -40,12 +40,31 @@ def test_values_are_bounded_and_never_blank() -> None:
 
 def test_values_hold_the_marks_that_alarm_naive_filters() -> None:
     texts = _draws(3)
-    for mark in ("'", '"', "--", "<", ">", ";", "|", "{{", "${", "../", "select", "script", "%20", "\x00", "и", "و", "ו", "の"):
+    for mark in (
+        "'",
+        '"',
+        "--",
+        "<",
+        ">",
+        ";",
+        "|",
+        "{{",
+        "${",
+        "../",
+        "select",
+        "script",
+        "%20",
+        "\x00",
+        "и",
+        "و",
+        "ו",
+        "の",
+    ):
         assert sum(mark in text.lower() for text in texts) >= 3, mark
 
 
 def test_no_value_is_a_plain_attack() -> None:
-    for seed in range(4):
+    for seed in range(3):
         found = [text for text in _draws(seed) if ATTACKS.search(text)]
         assert not found, found[:3]
 
@@ -53,7 +72,7 @@ def test_no_value_is_a_plain_attack() -> None:
 def test_every_rule_can_be_drawn() -> None:
     for rule in benign.benign_grammar().rules.values():
         rng = random.Random(rule.name)
-        for _ in range(8 * len(rule.texts)):
+        for _ in range(3 * len(rule.texts)):
             assert isinstance(rule(Draw(rng, "all")), str)
 
 

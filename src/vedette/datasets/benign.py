@@ -34,9 +34,9 @@ _CUT_SHARE = 0.04
 
 # Magic numbers and first header bytes of the files that people upload, in Latin-1.
 _MAGIC = (
-    "\xff\xd8\xff\xe0\0\x10JFIF\0\x01", "\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "GIF89a", "PK\x03\x04\x14\0", "wOF2", "ID3\x03",
+    "\xff\xd8\xff\xe0\0\x10JFIF\0\x01", "\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "GIF89a", "PK\x03\x04\x14\0", "wOF2",
     "%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<</Type/", "\x1f\x8b\x08\0", "RIFF\0\0\0\0WEBPVP8 ", "BZh91AY&SY", "II*\0",
-    "\0\0\0\x18ftypmp42", "\x7fELF\x02\x01\x01", "SQLite format 3\0", "OggS\0",
+    "\0\0\0\x18ftypmp42", "\x7fELF\x02\x01\x01", "SQLite format 3\0", "OggS\0", "ID3\x03",
 )  # fmt: skip
 
 Shape = Callable[[random.Random], str]
