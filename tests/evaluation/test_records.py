@@ -62,6 +62,13 @@ def test_a_bad_line_is_named_with_its_file(tmp_path: Path, line: str) -> None:
     assert str(caught.value).startswith(f"{path}:2: ")
 
 
+def test_a_method_that_is_no_token_is_judged_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "odd.jsonl"
+    path.write_text(json.dumps({**GOOD[0], "method": "WAIT FOR IT 1"}))
+    (record,) = read_records([path])
+    assert (record.request.method, record.request.target, record.label) == ("INVALID", "/a?b=1", "benign")
+
+
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(MalformedInput, match=r"none\.jsonl"):
         list(read_records([tmp_path / "none.jsonl"]))

@@ -5,6 +5,7 @@ A bad line stops the reading with ``FILE:LINE: reason``: a figure over a file th
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from vedette.ingestion.lines import LineSplitter, RawLine
 from vedette.parsing.log_entry import LogEntry
 from vedette.parsing.record import parse_record
 
+_NO_METHOD = "INVALID"  # stands for a recorded method that no HTTP message can carry
 MAX_LINE_BYTES = 64 * 1024 * 1024  # a record holds a whole body, perhaps as base64 of 16 MiB
 
 
@@ -43,9 +45,20 @@ def _record(file: str, line: RawLine) -> Iterator[LogEntry]:
     if not line.data.strip():
         return
     try:
-        entry = parse_record(line.data)
+        entry = _parsed(line.data)
     except MalformedInput as error:
         raise MalformedInput(f"{where}: {error}", field=error.field) from None
     if entry.label is None:
         raise MalformedInput(f"{where}: label is missing", field="label")
     yield entry
+
+
+def _parsed(data: bytes) -> LogEntry:
+    """Like `parse_record`, but a method that is no token does not stop an evaluation: no model reads the method."""
+    try:
+        return parse_record(data)
+    except MalformedInput as error:
+        if error.field != "request":
+            raise
+        record = json.loads(data)
+        return parse_record(json.dumps({**record, "method": _NO_METHOD}))
