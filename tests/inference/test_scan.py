@@ -143,17 +143,28 @@ class Endless:
             )
 
 
-def test_memory_does_not_grow_with_the_log() -> None:
-    options = ScanOptions(tracked=50, worst=5, top=5)
-    engine = small_engine()
-    scan(engine, [Endless(2000)], options)  # fills caches that are bounded by themselves
+def test_a_log_without_end_fills_no_list() -> None:
+    options = ScanOptions(tracked=50, worst=5, top=5, batch_size=16)
+    summary = scan(small_engine(), [Endless(300)], options)
+    assert summary.anomalies == 300
+    assert summary.attackers <= 50
+    assert all(item.count == 1 and item.missed == 300 // 51 for item in summary.clients)  # the error is told
+    assert (len(summary.clients), len(summary.paths), len(summary.worst)) == (5, 5, 5)
+
+
+def test_counters_hold_the_same_memory_after_any_number_of_lines() -> None:
+    counter, reasons, worst, times = TopCounter(100), ReasonCounter(), WorstList(10), TimeHistogram()
     tracemalloc.start()
-    summary = scan(engine, [Endless(3000)], options)
-    held, _ = tracemalloc.get_traced_memory()
+    sizes = []
+    for half in range(2):
+        for i in range(half * 2000, half * 2000 + 2000):
+            counter.add(f"client {i}", 0.9, "xss")
+            reasons.add(f"reason {i % 100}", "sample")
+            worst.add(finding(path=f"/{i}"))
+            times.add(1.7e9 + 977 * i, anomaly=True)
+        sizes.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
-    assert summary.anomalies == 3000
-    assert held < 8 * 1024 * 1024
-    assert len(summary.clients) <= 5
+    assert sizes[1] < sizes[0] + 64 * 1024
 
 
 @settings(max_examples=100, deadline=None)
