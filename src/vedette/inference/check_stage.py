@@ -1,0 +1,233 @@
+"""One check on its way: prepared here or in a thread, its slices in the queue, its failures turned into outcomes.
+
+    begin    small: prepare here, queue the first slice · large: hand it to the parsing thread
+    finish   wait for the slices, at most one for each worker under way -> judge
+
+`begin` never waits, so that many checks can be begun before the first of them is finished: they run together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from vedette.config import Settings
+from vedette.errors import DeadlineExceeded, InferenceFailed, Overloaded, ServiceError
+from vedette.http_request import HTTPRequest
+from vedette.inference.engine import Engine
+from vedette.inference.prepared import Prepared, Slice
+from vedette.inference.queue_manager import QueueObserver, QueueStats, RequestQueueManager
+from vedette.verdict import Degraded, Verdict
+
+ON_LOOP_BYTES = 8 * 1024  # a request up to this size is parsed on the event loop, at worst some 2 ms
+SLICE_TOKENS = 8192  # a request's share of a batch; a large one waits its turn again after each
+_ANSWER_MARGIN_S = 0.025  # inference stops this long before the deadline, so that a partial answer is in time
+_LARGE_WAITING = 64  # large requests that wait for the parsing thread
+
+_log = logging.getLogger(__name__)
+
+
+class _Work(NamedTuple):
+    """A slice and the engine that prepared it: a model swapped in later never answers for its predecessor."""
+
+    engine: Engine
+    piece: Slice
+
+
+class _Reading(NamedTuple):
+    """A large request on its way to the parsing thread."""
+
+    engine: Engine
+    request: HTTPRequest
+    request_id: str | None
+
+
+class Begun:
+    """A check under way."""
+
+    __slots__ = ("deadline", "engine", "first", "prepared", "preparing", "request", "request_id", "rest", "started_at")
+
+    def __init__(
+        self, engine: Engine, request: HTTPRequest, request_id: str | None, started_at: float, deadline: float
+    ) -> None:
+        self.engine = engine
+        self.request = request
+        self.request_id = request_id
+        self.started_at = started_at
+        self.deadline = deadline
+        self.prepared: Prepared | None = None
+        self.preparing: asyncio.Future[Prepared] | None = None
+        self.first: asyncio.Future[None] | None = None
+        self.rest: Iterator[Slice] = iter(())
+
+
+class CheckStage:
+    """The parsing thread and the model's queue. Belongs to one event loop, from `start` to `close`."""
+
+    def __init__(self, settings: Settings, max_workers: int, observer: QueueObserver) -> None:
+        stage, queue = settings.inference.async_, settings.inference.queue
+        self._timeout_s = settings.waf_service.timeout
+        self._stage_timeout_s = stage.timeout
+        self._max_workers = max_workers
+        self._parser: RequestQueueManager[_Reading, Prepared] = RequestQueueManager(
+            _prepare, max_size=_LARGE_WAITING, max_batch=1, name="parse"
+        )
+        self._queue: RequestQueueManager[_Work, None] = RequestQueueManager(
+            _infer,
+            max_size=queue.max_size,
+            max_batch=stage.batch_size,
+            max_batch_cost=queue.max_batch_tokens,
+            cost=lambda work: work.piece.cost,
+            window_s=queue.batch_window_ms / 1000,
+            max_workers=max_workers,
+            observer=observer,
+        )
+
+    async def start(self) -> None:
+        """Start the threads."""
+        await self._parser.start()
+        await self._queue.start()
+
+    async def close(self, drain_s: float) -> None:
+        """Finish what is under way within `drain_s` seconds; the rest ends in `NotReady`."""
+        until = time.monotonic() + drain_s
+        await self._parser.close(drain_s)
+        await self._queue.close(max(0.0, until - time.monotonic()))
+
+    def stats(self) -> QueueStats:
+        """Return a snapshot of the model's queue."""
+        return self._queue.stats()
+
+    def begin(self, engine: Engine, request: HTTPRequest, deadline_s: float | None, request_id: str | None) -> Begun:
+        """Prepare `request` and queue what the model has to read. Raises `Overloaded` or `NotReady`.
+
+        `deadline_s` may shorten the service's own deadline.
+        """
+        now = time.monotonic()
+        deadline = now + (self._timeout_s if deadline_s is None else min(deadline_s, self._timeout_s))
+        begun = Begun(engine, request, request_id, now, deadline)
+        if _size(request) > ON_LOOP_BYTES:
+            with contextlib.suppress(DeadlineExceeded):  # `finish` tells
+                begun.preparing = self._parser.submit(_Reading(engine, request, request_id), deadline=deadline)
+            return begun
+        try:
+            begun.prepared = engine.prepare(request, request_id=request_id)
+        except Exception:  # a defect: the request was not read, which is a failure and never a benign verdict
+            _log.exception("a request could not be prepared")
+            return begun
+        self._submit_first(begun)
+        return begun
+
+    def _submit_first(self, begun: Begun) -> None:
+        prepared = begun.prepared
+        if prepared is None or not prepared.pending:
+            return
+        now = time.monotonic()
+        begun.deadline = min(begun.deadline, now + self._stage_timeout_s)
+        until = begun.deadline - min(_ANSWER_MARGIN_S, 0.2 * (begun.deadline - now))
+        begun.rest = prepared.slices(SLICE_TOKENS, until=until)
+        try:
+            begun.first = self._submit(begun, next(begun.rest))
+        except DeadlineExceeded:
+            begun.rest = iter(())
+
+    def _submit(self, begun: Begun, piece: Slice) -> asyncio.Future[None]:
+        return self._queue.submit(_Work(begun.engine, piece), deadline=begun.deadline)
+
+    async def finish(self, begun: Begun) -> Verdict:
+        """Wait for what was begun, and judge. Raises `Overloaded` or `NotReady`."""
+        failure: Degraded | None = None
+        try:
+            if begun.preparing is not None:
+                begun.prepared = await begun.preparing
+                self._submit_first(begun)
+            if begun.first is not None:
+                failure = await self._finish_slices(begun, begun.first)
+        except ServiceError as error:
+            abandon(begun)
+            failure = _degraded(error)
+            if failure is None:
+                raise
+        except asyncio.CancelledError:
+            abandon(begun)
+            raise
+        prepared = begun.prepared
+        if prepared is None:
+            late = failure is Degraded.TIMED_OUT or time.monotonic() >= begun.deadline
+            reason = Degraded.TIMED_OUT if late else Degraded.MODEL_FAILED
+            return begun.engine.unjudged(reason, started_at=begun.started_at, request_id=begun.request_id)
+        return begun.engine.judge(prepared, failure)
+
+    async def _finish_slices(self, begun: Begun, first: asyncio.Future[None]) -> Degraded | None:
+        """Wait for all slices, at most one for each worker under way, so that others get their turn in between."""
+        under_way = [first]
+        failure: Degraded | None = None
+        piece = next(begun.rest, None)
+        try:
+            while under_way or piece is not None:
+                while piece is not None and len(under_way) < self._max_workers:
+                    try:
+                        under_way.append(self._submit(begun, piece))
+                    except Overloaded:
+                        break
+                    piece = next(begun.rest, None)
+                if not under_way:  # others filled the queue meanwhile: the rest stays unread
+                    failure = Degraded.OVERLOADED
+                    break
+                await under_way[0] if len(under_way) == 1 else await _first_done(under_way)
+                for future in [future for future in under_way if future.done()]:
+                    under_way.remove(future)
+                    future.result()
+        except InferenceFailed as error:
+            _log.warning("a model run failed: %s", error)
+            failure = Degraded.MODEL_FAILED
+        except DeadlineExceeded:
+            failure = Degraded.TIMED_OUT
+        finally:
+            for future in under_way:
+                future.cancel()
+        if failure is not None and begun.prepared is not None:
+            begun.prepared.abandoned = True
+        return failure
+
+
+async def _first_done(futures: list[asyncio.Future[None]]) -> None:
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _prepare(batch: list[_Reading]) -> list[Prepared]:
+    return [reading.engine.prepare(reading.request, request_id=reading.request_id) for reading in batch]
+
+
+def _infer(batch: list[_Work]) -> list[None]:
+    by_engine: dict[Engine, list[Slice]] = {}
+    for engine, piece in batch:
+        by_engine.setdefault(engine, []).append(piece)
+    for engine, pieces in by_engine.items():
+        engine.infer(pieces)
+    return [None] * len(batch)
+
+
+def abandon(begun: Begun) -> None:
+    """Nobody waits for this check any more: withdraw what is queued and let inference skip what is not run yet."""
+    if begun.prepared is not None:
+        begun.prepared.abandoned = True
+    for future in (begun.preparing, begun.first):
+        if future is not None:
+            future.cancel()
+
+
+def _degraded(error: ServiceError) -> Degraded | None:
+    """The failures that are a verdict; the others are raised."""
+    if isinstance(error, DeadlineExceeded):
+        return Degraded.TIMED_OUT
+    return Degraded.MODEL_FAILED if isinstance(error, InferenceFailed) else None
+
+
+def _size(request: HTTPRequest) -> int:
+    """Characters and bytes that have to be read."""
+    return len(request.target) + len(request.body) + sum(len(value) for _, value in request.headers)
