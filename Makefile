@@ -22,7 +22,7 @@ $(DEV)/.stamp: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Vedette needs Python 3.11 or newer." >&2; exit 1; }
 	@test -x $(DEV)/bin/python || { echo "Creating $(DEV) ..."; $(PYTHON) -m venv $(DEV); }
 	@echo "Installing Vedette with its test and training tools into $(DEV) (once; torch takes a while) ..."
-	@$(DEV)/bin/python -m pip install $(PIP_FLAGS) --editable '.[dev]'
+	@$(DEV)/bin/python -m pip install $(PIP_FLAGS) --no-compile --editable '.[dev]'
 	@touch $@
 
 $(SERVE)/.stamp: pyproject.toml constraints.txt
