@@ -142,7 +142,7 @@ class RateLimitSettings(Section):
     enabled: bool = Field(True, description="Whether the limits apply.")
     max_requests_per_second: Annotated[int, Field(ge=1)] = Field(10_000, description="Requests a second, all clients.")
     per_ip: Annotated[int, Field(ge=1)] = Field(
-        1_000, description="Requests a second for one client address (IPv6: one /64)."
+        5_000, description="Requests a second for one client address (IPv6: one /64)."
     )
     max_ips: Annotated[int, Field(ge=1)] = Field(100_000, description="Client addresses tracked at the same time.")
 

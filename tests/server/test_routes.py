@@ -332,5 +332,5 @@ def test_refusals_are_counted(serving):
 def test_workers_without_a_store_share_the_limit():
     settings = settings_of({"waf_service": {"workers": 4}})
     limits = share_of_limits(settings)
-    assert (limits.per_ip, limits.max_requests_per_second) == (250, 2500)
+    assert (limits.per_ip, limits.max_requests_per_second) == (1250, 2500)
     assert share_of_limits(settings_of({})) == Settings().inference.rate_limiting
