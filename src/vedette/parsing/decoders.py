@@ -10,13 +10,13 @@ from __future__ import annotations
 import base64
 import binascii
 import codecs
-import html
 import re
 import unicodedata
+from html.entities import html5
 
 _PERCENT_RUN = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _PERCENT_U = re.compile(r"%[uU]([0-9A-Fa-f]{4})")
-# Escapes of JavaScript, JSON, C and shells ($'..'): \uXXXX, \u{X..}, \UXXXXXXXX, \xHH, \NNN (octal, two or three digits).
+# Escapes of JavaScript, JSON, C and shells ($'..'): \uXXXX, \u{X..}, \UXXXXXXXX, \xHH, \NNN (octal, 2 or 3 digits).
 _BACKSLASH = re.compile(
     r"\\(?:u([0-9A-Fa-f]{4})|u\{0{0,8}([0-9A-Fa-f]{1,6})\}|U([0-9A-Fa-f]{8})|x([0-9A-Fa-f]{2})|([0-3]?[0-7]{2}))"
 )
@@ -26,6 +26,10 @@ _UTF7_RUN = re.compile(r"\+(A[A-Za-z0-9+/]{2,64})-?")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\-]{12,}={0,2}\Z")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _WS = re.compile(r"\s+")
+# Bytes that begin no valid sequence: continuation bytes, bytes beyond Unicode, lead bytes with nothing to lead.
+_STRAY = re.compile(rb"(?:[\x80-\xbf\xf5-\xff]|[\xc2-\xf4](?![\x80-\xbf]))*")
+# Canonical ordering is quadratic in a run of combining marks: 1 MiB of two marks in turn takes CPython 3.11 minutes.
+_FOLD_STEP = 512
 
 
 def _overlong_or_latin1(error: UnicodeError) -> tuple[str, int]:
@@ -48,8 +52,10 @@ def _overlong_or_latin1(error: UnicodeError) -> tuple[str, int]:
         code = lead & (0x0F if length == 3 else 0x07)
         for byte in tail:
             code = code << 6 | (byte & 0x3F)
-        return (chr(code), at + length)
-    return (chr(lead), at + 1)
+        return (_character(code), at + length)
+    stray = _STRAY.match(data, at + 1)  # many at once: a call for each byte costs half a second a megabyte
+    end = stray.end() if stray else at + 1
+    return (data[at:end].decode("latin-1"), end)
 
 
 codecs.register_error("vedette", _overlong_or_latin1)
@@ -97,7 +103,7 @@ def entities(text: str) -> str:
 def _entity(match: re.Match[str]) -> str:
     decimal, hexadecimal, named = match.groups()
     if named:
-        return html.entities.html5.get(named + ";", match[0])
+        return html5.get(named + ";", match[0])
     return _character(int(decimal) if decimal else int(hexadecimal, 16))
 
 
@@ -138,20 +144,29 @@ def compatibility(text: str) -> str:
     """Fold Unicode compatibility forms (NFKC, UAX #15) where that yields ASCII, e.g. full-width ``＜`` to ``<``."""
     if text.isascii():
         return text
-    folded = unicodedata.normalize("NFKC", text)
-    if folded == text or sum(map(str.isascii, folded)) <= sum(map(str.isascii, text)):
+    pieces = (text[at : at + _FOLD_STEP] for at in range(0, len(text), _FOLD_STEP))
+    folded = "".join([unicodedata.normalize("NFKC", piece) for piece in pieces])
+    if folded == text or _count_ascii(folded) <= _count_ascii(text):
         return text
     return folded
+
+
+def _count_ascii(text: str) -> int:
+    return len(text.encode("ascii", "ignore"))
 
 
 def base64_text(text: str) -> str | None:
     """Decode `text` if it is base64 (standard or URL-safe, padded or not) of readable text, else None.
 
-    Readable: valid UTF-8 of at least 4 characters, of which at least nine in ten print.
+    Readable: UTF-8 of at least 4 characters, or UTF-16 of ASCII, of which at least nine in ten print.
     """
     data = base64_bytes(text)
     if data is None:
         return None
+    if data.count(0) * 5 > len(data) * 2:  # UTF-16 of ASCII is half NUL; PowerShell takes its commands so
+        wide = data.decode("utf-16-le" if data[1] == 0 else "utf-16-be", "replace")
+        if wide.isascii() and sum(map(str.isprintable, wide)) * 10 >= len(wide) * 9:
+            return wide
     try:
         plain = data.decode("utf-8")
     except UnicodeDecodeError:

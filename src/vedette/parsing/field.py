@@ -38,6 +38,9 @@ class ParsedRequest:
     not_inspected: list[NotInspected] = field(default_factory=list)
 
 
+_MAX_NAME = 256  # characters of a field's name that are kept for finding it again; a name is read whole as a value
+
+
 class FieldCollector:
     """Collects fields under the limits of one request."""
 
@@ -63,6 +66,8 @@ class FieldCollector:
         if len(value) > self.limits.max_value_chars:
             value = value[: self.limits.max_value_chars]
             self.refuse(location, name, "max_value_chars")
+        if len(name) > _MAX_NAME:
+            name = f"{name[: _MAX_NAME // 2]}\u2026{name[1 - _MAX_NAME // 2 :]}"
         if not (name.isascii() and value.isascii()):
             name, value = without_surrogates(name), without_surrogates(value)
         self.fields.append(Field(location, name, value, decoded_by, kind))
@@ -78,4 +83,6 @@ class FieldCollector:
         """Report a part that is not read; each (location, reason) pair is listed once."""
         if (location, reason) not in self._refused:
             self._refused.add((location, reason))
-            self.not_inspected.append(NotInspected(location=location, name=without_surrogates(name[:256]), reason=reason))
+            self.not_inspected.append(
+                NotInspected(location=location, name=without_surrogates(name[:256]), reason=reason)
+            )

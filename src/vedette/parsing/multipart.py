@@ -12,10 +12,13 @@ from collections.abc import Callable
 from vedette.parsing import decoders
 from vedette.parsing.field import FieldCollector
 from vedette.parsing.values import read_name, read_value
+from vedette.parsing.wire_text import to_bytes
 
 _BOUNDARY = re.compile(r'boundary\s*=\s*(?:"([^"]{1,256})"|([^;,\s]{1,256}))', re.IGNORECASE)
 _PARAMETER = re.compile(r"""[;\s](name|filename)(\*?)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;\s]*))""", re.IGNORECASE)
-_EXTENDED = re.compile(r"[\w\-]{0,32}'[\w\-]{0,32}'")  # RFC 8187: charset'language'value
+_EXTENDED = re.compile(r"\A[\w\-]{0,32}'[\w\-]{0,32}'")  # RFC 8187: charset'language'value
+_HEADER_NAME = re.compile(r"[\w.;=+\-]{1,64}\Z")
+_DISPOSITIONS = ("form-data", "attachment", "file", "inline", "")
 _MAX_PART_HEADER = 16 * 1024
 
 ReadPart = Callable[[FieldCollector, str, str, bytes, str], None]
@@ -24,7 +27,7 @@ ReadPart = Callable[[FieldCollector, str, str, bytes, str], None]
 def boundary_of(content_type: str) -> bytes | None:
     """Return the boundary parameter of a multipart content type, or None."""
     match = _BOUNDARY.search(content_type)
-    return (match[1] or match[2]).encode("utf-8", "surrogateescape") if match else None
+    return to_bytes(match[1] or match[2]) if match else None
 
 
 def guess_boundary(body: bytes) -> bytes | None:
@@ -38,7 +41,8 @@ def read_multipart(out: FieldCollector, body: bytes, boundary: bytes, read_part:
 
     `read_part(out, location, name, content, content_type)` reads the content of a file or of a part with a type.
     """
-    pieces = body.split(b"--" + boundary, out.limits.max_fields)
+    # A delimiter stands at the start of a line (RFC 2046 section 5.1.1): elsewhere it would cut an attack in two.
+    pieces = (b"\n" + body).split(b"\n--" + boundary, out.limits.max_fields)
     if len(pieces) == 1:
         return False
     if len(pieces) > out.limits.max_fields:
@@ -67,10 +71,10 @@ def _read_piece(out: FieldCollector, piece: bytes, read_part: ReadPart) -> None:
     else:
         head, content = decoders.utf8(piece[:_MAX_PART_HEADER]), piece[_MAX_PART_HEADER:]
         read_value(out, "multipart", "header", head)
-    content = content.removesuffix(b"\n").removesuffix(b"\r")
+    content = content.removesuffix(b"\n").removesuffix(b"\r")  # the delimiter's line break belongs to the delimiter
     name, has_file, content_type = "", False, ""
     for line in re.split(r"\r?\n(?![ \t])", head):
-        key, _, value = line.partition(":")
+        key, colon, value = line.partition(":")
         key = key.strip().lower()
         if key == "content-disposition":
             for parameter, extended, quoted, bare in _PARAMETER.findall(";" + value):
@@ -83,11 +87,17 @@ def _read_piece(out: FieldCollector, piece: bytes, read_part: ReadPart) -> None:
                 else:
                     has_file = True
                     read_value(out, "multipart", (name or "file") + ".filename", text)
+            if _PARAMETER.sub("", ";" + value).strip("; \t\r\n").lower() not in _DISPOSITIONS:
+                read_value(out, "multipart", (name or "part") + ".content-disposition", value.strip())
         elif key == "content-type":
             content_type = value.strip()
             read_value(out, "multipart", (name or "part") + ".content-type", content_type)
-        elif key:
+        elif colon and key:
+            if not _HEADER_NAME.match(key):
+                read_name(out, "multipart", key)
             read_value(out, "multipart", (name or "part") + "." + key[:64], value.strip())
+        else:
+            read_value(out, "multipart", "header", line.strip())
     if not content:
         return
     if has_file or content_type:

@@ -4,11 +4,13 @@
     body    -> inflate -> charset -> form | JSON | multipart | XML | GraphQL | text -> fields
     value   -> decode (bounded passes) -> nested JSON, base64, tokens -> fields
 
-Cost: linear in the bytes of the request; passes, depth, fields and inflation are bounded by `InspectionSettings`, and what
-lies beyond a bound is listed in `not_inspected`. No content raises.
+Cost: linear in the bytes of the request; passes, depth, fields and inflation are bounded by `InspectionSettings`, and
+what lies beyond a bound is listed in `not_inspected`. No content raises.
 """
 
 from __future__ import annotations
+
+import re
 
 from vedette.config import InspectionSettings
 from vedette.http_request import HTTPRequest
@@ -18,6 +20,8 @@ from vedette.parsing.forms import read_cookies, read_pairs
 from vedette.parsing.values import read_name, read_value
 
 __all__ = ["Field", "ParsedRequest", "ParsingPipeline"]
+
+_METHOD = re.compile(r"[A-Za-z][A-Za-z\-]{0,31}\Z")  # every method of the IANA registry looks like this
 
 
 class ParsingPipeline:
@@ -29,7 +33,11 @@ class ParsingPipeline:
     def parse(self, request: HTTPRequest) -> ParsedRequest:
         """Return the fields of `request`, decoded, and the parts that a bound left unread."""
         out = FieldCollector(self.limits)
-        path, _, query = request.target.partition("?")  # a fragment, which browsers never send, stays in what it follows
+        if not _METHOD.match(request.method):
+            read_value(out, "header", ":method", request.method)  # named as in HTTP/2 (RFC 9113 section 8.3.1)
+        path, _, query = request.target.partition(
+            "?"
+        )  # a fragment, which browsers never send, stays in what it follows
         read_value(out, "path", "path", path)
         if query:
             read_pairs(out, "query", query)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 from vedette.parsing import decoders
@@ -25,9 +26,10 @@ _PASSES: tuple[tuple[str, str, Callable[[str], str]], ...] = (
 _JWT = re.compile(r"(?:[Bb]earer +)?(eyJ[A-Za-z0-9_\-]+)\.([A-Za-z0-9_\-]+)\.[A-Za-z0-9_\-]*\Z")
 _DATA_URL = re.compile(r"data:[\w/+.\-]{0,100}(?:;[\w=.\-]{1,50}){0,4};base64,([A-Za-z0-9+/_\-\s]+={0,2})")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9.\-\[\]]*(?:_[A-Za-z0-9.\-\[\]]+)*\Z")
-_PROTOTYPE = re.compile(r"proto|construct", re.IGNORECASE)
+_DANGEROUS_NAME = re.compile(r"proto|construct|classloader", re.IGNORECASE)
 _MIN_BASE64 = 12
 _MAX_PATH = 128
+_MAX_DATA_URLS = 64
 
 
 class JSONObject(list[tuple[str, Any]]):
@@ -55,12 +57,15 @@ def decode(text: str, decoded_by: tuple[str, ...], max_passes: int) -> tuple[str
                     text = plain
                     applied.append(name)
         if text == before:
-            break
-    if not text.isascii():
-        folded = decoders.compatibility(text)
-        if folded != text:
-            text = folded
+            folded = decoders.compatibility(text)
+            if folded == text:
+                return text, tuple(applied)
+            text = folded  # may show a full-width percent sign, hence once more
             applied.append("nfkc")
+    folded = decoders.compatibility(text)
+    if folded != text:
+        text = folded
+        applied.append("nfkc")
     return text, tuple(applied)
 
 
@@ -79,7 +84,7 @@ def read_value(
         out.add(location, name, text, applied)
         return
     head, tail = text[0], text[-1]
-    if (head == "{" and tail == "}" or head == "[" and tail == "]") and len(text) > 2:
+    if ((head == "{" and tail == "}") or (head == "[" and tail == "]")) and len(text) > 2:
         try:
             document = parse_json(text)
         except (ValueError, RecursionError):
@@ -112,20 +117,20 @@ def _read_base64(
                 read_value(out, location, name, claims, (*applied, "jwt"), level + 1)
         return
     if "base64," in text:
-        embedded = _DATA_URL.search(text)
-        plain = decoders.base64_text(embedded[1]) if embedded else None
-        if plain is not None:
-            read_value(out, location, name, plain, (*applied, "data-url"), level + 1)
+        for embedded in islice(_DATA_URL.finditer(text), _MAX_DATA_URLS):
+            plain = decoders.base64_text(embedded[1])
+            if plain is not None:
+                read_value(out, location, name, plain, (*applied, "data-url"), level + 1)
 
 
 def read_name(out: FieldCollector, location: str, name: str, decoded_by: tuple[str, ...] = ()) -> None:
     """Add a name that the client chose as a field of its own, unless it is plain.
 
     Plain: letters, digits, dots, dashes, brackets and single underscores, at most 128 characters, and neither
-    ``proto`` nor ``construct`` in it. No attack on names is spelled with these alone: injections need a quote, a space,
-    ``$`` or another sign, and prototype pollution needs one of the two words.
+    ``proto``, ``construct`` nor ``classloader`` in it. No attack on names is spelled with these alone: injections need
+    a quote, a space, ``$`` or another sign, and pollution of prototypes and beans needs one of the three words.
     """
-    if len(name) <= 128 and _PLAIN_NAME.match(name) and not _PROTOTYPE.search(name):
+    if len(name) <= 128 and _PLAIN_NAME.match(name) and not _DANGEROUS_NAME.search(name):
         return
     text, applied = decode(name, decoded_by, out.limits.max_decode_passes)
     out.add_name(location, text, applied)
@@ -136,35 +141,38 @@ def read_json(
 ) -> None:
     """Add the leaves of a parsed JSON document, in order. Numbers, booleans and null are no text and give no field."""
     limit = out.limits.max_depth
-    stack: list[tuple[str, Any, int]] = [(name, document, 0)]
+    stack: list[Iterator[tuple[str, Any]]] = [iter([(name, document)])]
     while stack:
-        path, node, depth = stack.pop()
-        if isinstance(node, str):
-            if node:
+        for path, node in stack[-1]:
+            if isinstance(node, str):
                 read_value(out, location, path, node, decoded_by, level)
-        elif depth >= limit:
-            out.refuse(location, path, "max_depth")
-        elif isinstance(node, JSONObject):
-            prefix = path[-_MAX_PATH:] + "." if path else ""  # bounded, or one long key would be copied to every leaf
-            for key, _ in node:
-                read_name(out, location, key, decoded_by)
-            stack.extend(
-                (prefix + key[:_MAX_PATH], value, depth + 1) for key, value in reversed(node) if _holds_text(value)
-            )
-        elif isinstance(node, list):
-            path = path[-_MAX_PATH:]
-            stack.extend(
-                (f"{path}[{index}]", node[index], depth + 1)
-                for index in range(len(node) - 1, -1, -1)
-                if _holds_text(node[index])
-            )
-        if out.full:
-            out.refuse(location, "", "max_fields")
-            return
+            elif len(stack) > limit:
+                out.refuse(location, path, "max_depth")
+            elif isinstance(node, list):
+                stack.append(_children(out, location, path, node, decoded_by))
+                break
+            if out.full:
+                out.refuse(location, "", "max_fields")
+                return
+        else:
+            stack.pop()
+
+
+def _children(
+    out: FieldCollector, location: str, path: str, node: list[Any], decoded_by: tuple[str, ...]
+) -> Iterator[tuple[str, Any]]:
+    """Add the names of an object; return the members of an object or array that can hold text, with their paths."""
+    path = path[-_MAX_PATH:]  # bounded, or one long key would be copied to every leaf
+    if not isinstance(node, JSONObject):
+        return ((f"{path}[{index}]", value) for index, value in enumerate(node) if _holds_text(value))
+    for key, _ in node:
+        read_name(out, location, key, decoded_by)
+    prefix = path + "." if path else ""
+    return ((prefix + key[:_MAX_PATH], value) for key, value in node if _holds_text(value))
 
 
 def _holds_text(node: Any) -> bool:
-    return isinstance(node, list) or (isinstance(node, str) and not _is_number(node))
+    return bool(node) and (isinstance(node, list) or (isinstance(node, str) and not _is_number(node)))
 
 
 def _is_number(text: str) -> bool:

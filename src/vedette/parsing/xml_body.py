@@ -1,20 +1,19 @@
 """XML bodies by expat (stdlib), with everything that can expand or fetch switched off.
 
 Entities are declared by attackers and expanded by nobody here: with a default handler set, expat hands internal
-references over as text, and external ones are never opened. The document type declaration is a field of its own, because
-that is where XXE lives. A document that is not well-formed is read as text as well, from the place of the error on.
+references over as text, and external ones are never opened. The document type declaration is a field of its own,
+because that is where XXE lives. A document that is not well-formed is read as text too, from the place of the error on.
 """
 
 from __future__ import annotations
 
-import re
 from xml.parsers import expat
 
 from vedette.parsing import decoders
 from vedette.parsing.field import FieldCollector
 from vedette.parsing.values import read_value
 
-_DOCTYPE = re.compile(r"<!DOCTYPE\b", re.IGNORECASE)
+_MAX_ENTITY = 16  # characters of an entity's text: with "&a;" for each, a document grows fivefold at most
 
 
 class _Stop(Exception):
@@ -27,6 +26,14 @@ class _Reader:
         self.decoded_by = decoded_by
         self.path: list[str] = []
         self.text: list[str] = []
+        self.doctype_read = False
+
+    def entity(
+        self, _name: str, is_parameter: bool, value: str | None, _base: str | None, *_external: str | None
+    ) -> None:
+        """End the parse at an entity that could grow: expat expands the ones in attributes whatever its handlers."""
+        if value and not is_parameter and (len(value) > _MAX_ENTITY or "&" in value):
+            raise _Stop
 
     def flush(self) -> None:
         if self.text:
@@ -47,7 +54,9 @@ class _Reader:
             raise _Stop
         self.path.append(tag)
         for index in range(0, len(attributes), 2):
-            read_value(self.out, "xml", f"{self.name()}@{attributes[index][:64]}", attributes[index + 1], self.decoded_by)
+            read_value(
+                self.out, "xml", f"{self.name()}@{attributes[index][:64]}", attributes[index + 1], self.decoded_by
+            )
 
     def end(self, _tag: str) -> None:
         self.flush()
@@ -70,10 +79,13 @@ class _Reader:
 def read_xml(out: FieldCollector, text: str, decoded_by: tuple[str, ...] = ()) -> None:
     """Add the texts, attributes, comments, instructions and the document type declaration of an XML document."""
     reader = _Reader(out, decoded_by)
-    doctype = _DOCTYPE.search(text)
-    if doctype:
-        out.add("xml", "doctype", _declaration(text[doctype.start() :]), decoded_by)
+    data = text.encode("utf-8", "replace")
     parser = expat.ParserCreate("utf-8")
+
+    def end_of_doctype() -> None:
+        reader.doctype_read = True
+        out.add("xml", "doctype", _doctype(data, parser.CurrentByteIndex + 1), decoded_by)
+
     parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
     parser.ordered_attributes = True
     parser.buffer_text = True
@@ -83,18 +95,22 @@ def read_xml(out: FieldCollector, text: str, decoded_by: tuple[str, ...] = ()) -
     parser.CommentHandler = reader.comment
     parser.ProcessingInstructionHandler = reader.instruction
     parser.DefaultHandler = reader.other
+    parser.EntityDeclHandler = reader.entity
+    parser.EndDoctypeDeclHandler = end_of_doctype
     try:
-        parser.Parse(text.encode("utf-8", "replace"), True)
+        parser.Parse(data, True)
     except (expat.ExpatError, _Stop):
-        done = parser.CurrentByteIndex
-        rest = text.encode("utf-8", "replace")[max(0, done - 64) if done > 0 else 0 :]
-        read_value(out, "xml", "unparsed", decoders.utf8(rest), decoded_by)
+        done = max(0, parser.CurrentByteIndex)
+        if not reader.doctype_read and b"<!doctype" in data.lower():
+            out.add("xml", "doctype", _doctype(data, done), decoded_by)
+        read_value(out, "xml", "unparsed", decoders.utf8(data[max(0, done - 64) :]), decoded_by)
 
 
-def _declaration(text: str) -> str:
-    """The document type declaration at the start of `text`: to the end of its internal subset, else to its ``>``."""
-    opening, closing = text.find("["), text.find(">")
-    if 0 <= opening < closing:
-        end = text.find("]", opening)
-        return text[: end + 1] if end >= 0 else text
-    return text[: closing + 1] if closing >= 0 else text
+def _doctype(data: bytes, end: int) -> str:
+    """The document type declaration: from its start, or a decoy's before it, to `end` or where it seems to end."""
+    start = data.lower().find(b"<!doctype")
+    opening, closing = data.find(b"[", start), data.find(b">", start)
+    inside = 0 <= opening < closing
+    seeming = data.find(b"]" if inside else b">", start)
+    text = data[start : max(end, seeming + 1 if seeming >= 0 else len(data))]
+    return decoders.utf8(text.rstrip(b"> \t\r\n") if inside else text)

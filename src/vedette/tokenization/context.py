@@ -21,13 +21,15 @@ _HEADERS = {
     "x-requested-with": "accept", "content-disposition": "file",
 }  # fmt: skip
 _BUCKETS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("secret", re.compile(r"pass|pwd|token|secret|auth|sess|csrf|xsrf|nonce|sign?\b|signature|hash|jwt|apikey|api_key|sid\b")),
+    ("secret", re.compile(r"pass|pwd|token|secret|auth|sess|csrf|xsrf|nonce|sign?\b|signature|hash|jwt|apikey|api_key"
+                          r"|sid\b")),
     ("file", re.compile(r"file|path|dir\b|folder|template|include|attachment|upload|document_root|filename|\bdoc\b")),
-    ("url", re.compile(r"ur[li]|link|href|src|redirect|return|next|callback|dest|target|goto|continue|refer|domain|host|site"
-                       r"|webhook|origin|\bd[lr]\b|feed|proxy|image|img|location|website")),
-    ("code", re.compile(r"sql|code|script|expr|filter|where|command|cmd|exec|eval|selector|xpath|jql|formula|regex|pattern|rule")),
-    ("text", re.compile(r"text|content|body|message|msg|comment|desc|title|html|markdown|summary|note|bio|about|prompt|question"
-                        r"|answer|subject|review|feedback|\bq\b|query|search|keyword|term|label|caption|stack|error")),
+    ("url", re.compile(r"ur[li]|link|href|src|redirect|return|next|callback|dest|target|goto|continue|refer|domain|host"
+                       r"|site|webhook|origin|\bd[lr]\b|feed|proxy|image|img|location|website")),
+    ("code", re.compile(r"sql|code|script|expr|filter|where|command|cmd|exec|eval|selector|xpath|jql|formula|regex"
+                        r"|pattern|rule")),
+    ("text", re.compile(r"text|content|body|message|msg|comment|desc|title|html|markdown|summary|note|bio|about|prompt"
+                        r"|question|answer|subject|review|feedback|\bq\b|query|search|keyword|term|label|caption|stack|error")),
     ("time", re.compile(r"date|time|zone|\btz\b|stamp")),
     ("person", re.compile(r"name|user|login|mail|phone|address|city|country|company|street|author|account")),
     ("id", re.compile(r"id\b|uuid|guid|key|\bcid\b|number|code|sku|ref\b")),
@@ -38,10 +40,12 @@ _DECODINGS = {
     "escapes": "escapes", "utf7": "charset", "nfkc": "compat", "strings": "binary",
 }  # fmt: skip
 
-NAME_BUCKETS = tuple(sorted({*_HEADERS.values(), *(bucket for bucket, _ in _BUCKETS), "key", "header", "other", "path"}))
+NAME_BUCKETS = tuple(
+    sorted({*_HEADERS.values(), *(bucket for bucket, _ in _BUCKETS), "key", "header", "other", "path"})
+)
 DECODINGS = ("percent2", "base64", "nested", "entities", "escapes", "charset", "compat", "binary")
 CONTEXT_WORDS = (*LOCATIONS, *(bucket for bucket in NAME_BUCKETS if bucket not in LOCATIONS), *DECODINGS, "more")
-"""Every word a context can hold; each is one token of the vocabulary. "more" marks a window that is not a value's first."""
+"""Every word a context can hold, each one token of the vocabulary; "more" marks a window other than a first."""
 
 
 @lru_cache(maxsize=32_768)

@@ -179,17 +179,7 @@ def windows_of(field: Field) -> list[Window]:
 
 def _segments(text: str) -> list[tuple[int, int]]:
     """Ranges of a long text that hold its hot spots, each with a halo, at most SEGMENT long, overlapping."""
-    ranges: list[tuple[int, int]] = []
-    start = end = -1
-    for spot_start, spot_end in hot_spots(text):
-        low, high = max(0, spot_start - _HALO), min(len(text), spot_end + _HALO)
-        if low > end:
-            if end >= 0:
-                ranges.append((start, end))
-            start = low
-        end = max(end, high)
-    if end >= 0:
-        ranges.append((start, end))
+    ranges = [(max(0, start - _HALO), min(len(text), end + _HALO)) for start, end in hot_spots(text, join=2 * _HALO)]
     return [
         (at, min(at + SEGMENT, end))
         for start, end in ranges

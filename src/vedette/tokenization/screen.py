@@ -11,6 +11,7 @@ Cost: one pass with a character class, and a second over the words only where th
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 # One word of letters, digits, dashes, underscores and single dots: identifiers, numbers, versions, most cookie values.
 _WORD = re.compile(r"[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)*\Z")
@@ -18,25 +19,35 @@ _WORD = re.compile(r"[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)*\Z")
 # Doubled they are not: "..", "--", "//", "@@", "__" belong to traversal, SQL, URLs and Python.
 _SIGN = re.compile(
     r"[^\w .,:+@=~/!?\-\u00a0-\U0010ffff]|\.\.|--|//|@@|__|[\uff00-\uffef\u2024-\u2044\u2215\u2216]"
-    r"|[\u560a\u560d\u563c\u563e]|\b[A-Za-z]:/|https?:(?!//)|0x2[ef]"  # characters whose low byte is CR, LF, < or >; drives
+    r"|[\u560a\u560d\u563c\u563e]|\b[A-Za-z]:/|https?:(?!//)|0x2[ef]"  # low byte CR, LF, < or >; drives
 )
+_SIGNS = re.compile(_SIGN.pattern.replace("]", "]+", 1))  # a run of signs at once
 _ALPHA = re.compile(r"[a-z]+")
 _ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
 # A word that carries an attack without the help of any sign.
 _STRONG = frozenset(
     """
-    select union insert update delete drop alter create truncate exec execute declare having waitfor sleep benchmark
-    concat char chr ascii substring substr mid version sysdate user pg xp sp utl dbms schema outfile dumpfile load order
+    select union insert update delete drop alter create truncate exec execute declare having waitfor sleep
+    benchmark
+    concat char chr ascii substring substr mid version sysdate user pg xp sp utl dbms schema outfile dumpfile
+    load order
     group null sqlite mysql procedure cast convert extractvalue updatexml
-    script javascript vbscript data alert prompt confirm onerror onload onclick expression import iframe svg srcdoc eval
-    file php ftp gopher dict ldap ldaps rmi jndi jar netdoc expect phar zip glob smb sftp tftp localhost internal metadata
+    script javascript vbscript data alert prompt confirm onerror onload onclick expression import iframe svg
+    srcdoc eval
+    file php ftp gopher dict ldap ldaps rmi jndi jar netdoc expect phar zip glob smb sftp tftp localhost
+    internal metadata
     localdomain nip xip sslip oast burpcollaborator interact instance
-    etc proc var usr bin sbin root opt tmp dev sys boot windows winnt inetpub passwd shadow hosts system win ini inf
-    htaccess htpasswd env git svn ssh bash profile history rsa wp config conf cfg log logs bak sql yml properties environ
-    phtml phtm pht phar asp aspx ashx asmx asa cer jsp jspx jspf war cgi pl py sh exe bat cmd ps shtml shtm stm vbs hta cfm
+    etc proc var usr bin sbin root opt tmp dev sys boot windows winnt inetpub passwd shadow hosts system win ini
+    inf
+    htaccess htpasswd env git svn ssh bash profile history rsa wp config conf cfg log logs bak sql yml
+    properties environ
+    phtml phtm pht phar asp aspx ashx asmx asa cer jsp jspx jspf war cgi pl py sh exe bat cmd ps shtml shtm stm
+    vbs hta cfm
     proto prototype constructor
-    whoami uname ifconfig ipconfig netstat wget curl nslookup powershell ping ls cat id dir net systeminfo hostname type
-    aced rooab objectclass cn uid userpassword mutation typename introspection request response process runtime return
+    whoami uname ifconfig ipconfig netstat wget curl nslookup powershell ping ls cat id dir net systeminfo
+    hostname type
+    aced rooab objectclass cn uid userpassword mutation typename introspection request response process runtime
+    return
     bcc cc cookie location header content host transfer
     """.split()
 )
@@ -47,19 +58,26 @@ _WEAK_SHAPE = re.compile(
     r"|\b(?:or|and|xor|not|like|rlike|regexp|between|in|is|div|mod|if|case|limit)\W+(?:\d|true|false|not\b)"
     r"|\b(?:or|and|xor)\W+\w{1,64}\s*(?:=|like\b)"
 )
-# A single word can still be a serialised object, an address or a dangerous name.
-_LOADED_WORD = re.compile(
-    r"rO0AB|AAEAAAD|gAS[VW]|H4sIA|aced0005|(?:.*[^A-Za-z])?(?:\d{1,3}\.){3}\d|.*(?:proto|construct|passwd|localhost)"
-    r"|.*\.(?:ph|as|js|exe|ht|env|git|svn|ini|conf|internal|nip|xip|sslip|sh|cgi|ba|cer|cfm|pl\b|war|vbs|properties|bak|sql|log)",
-    re.IGNORECASE,
+# A single word can still be a serialised object, an address, an attribute of Python's or a dangerous name.
+_LOADED_STARTS = ("ro0ab", "aaeaaad", "gasv", "gasw", "h4sia", "aced0005")
+_LOADED_PARTS = (
+    "proto", "construct", "passwd", "localhost", "classloader",
+    "__class", "__init", "__glob", "__subc", "__base", "__mro", "__impo", "__buil",
+)  # fmt: skip
+_LOADED_DOTS = re.compile(
+    r"(?:\A|[^a-z])(?:\d{1,3}\.){3}\d"
+    r"|\.(?:ph|as|js|exe|ht|env|git|svn|ini|conf|internal|nip|xip|sslip|sh|cgi|ba|cer|cfm|pl\b|war|vbs|properties|bak|sql|log"
+    r"|py\b|rb\b|cmd|ps1)"
 )
 # How serialised objects begin in base64 and hexadecimal: Java, pickle protocols 2-5, .NET, gzip, Ruby Marshal.
 _SERIALISED = re.compile(r"(?:rO0|gA[IJMNQRSTUVWX]|AAEAAAD|H4sI|BAh|aced0005|ACED0005|800[2-5])[A-Za-z0-9+/_\-]{8}")
 # A plain outside URL is knowledge about the site, not an attack: a host name under letters, path and query of words.
 _PLAIN_URL = re.compile(
-    r"https?://(?:[A-Za-z0-9\-]+\.)+[A-Za-z]{2,18}(?::\d{2,5})?(?P<rest>/?[\w\-.~/]*(?:\?[\w\-.=&~,:/]*)?)\Z"
+    r"https?://(?:[A-Za-z0-9\-]+\.)+[A-Za-z]{2,18}(?::\d{2,5})?(?P<rest>(?:/[\w\-.~/]*)?(?:\?[\w\-.=&~,:/]*)?)\Z"
 )
-_INSIDE_HOST = re.compile(r"localhost|internal|metadata|\.local|nip\.io|xip\.io|sslip|oast|burpcollab|interact|\d\.\d+\.\d")
+_INSIDE_HOST = re.compile(
+    r"localhost|internal|metadata|\.local|nip\.io|xip\.io|sslip|oast|burpcollab|interact|\d\.\d+\.\d"
+)
 
 
 def is_inert(text: str) -> bool:
@@ -67,10 +85,19 @@ def is_inert(text: str) -> bool:
     if _SERIALISED.match(text):
         return False
     if _WORD.match(text):
-        return len(text) < 8 or not _LOADED_WORD.match(text)
+        return not _is_loaded(text)
     if _SIGN.search(text):
         return _is_plain_url(text)
     return not _has_words(text)
+
+
+def _is_loaded(word: str) -> bool:
+    low = word.lower()
+    if "." in low and _LOADED_DOTS.search(low):
+        return True
+    if len(low) < 8:
+        return False
+    return low.startswith(_LOADED_STARTS) or any(part in low for part in _LOADED_PARTS)
 
 
 def _has_words(text: str) -> bool:
@@ -93,13 +120,33 @@ def _is_plain_url(text: str) -> bool:
     return not _INSIDE_HOST.search(text[: match.start("rest")].lower()) and not _has_words(rest)
 
 
-def hot_spots(text: str) -> list[tuple[int, int]]:
-    """Ranges of `text` that are not inert, in order: where to look in a long value."""
+def hot_spots(text: str, join: int = 0) -> list[tuple[int, int]]:
+    """Ranges of `text` that are not inert, in order: where to look in a long value.
+
+    Spots at most `join` characters apart make one range, so that a text of nothing but signs gives a short list.
+    """
     low = text.lower() if text.isascii() else text.casefold()
     if len(low) != len(text):  # a few characters fold to two; then read case as it stands
         low = text
-    spots = [match.span() for match in _SIGN.finditer(text)]
-    spots += [match.span() for match in _ALPHA.finditer(low) if match[0] in _STRONG]
-    spots += [match.span() for pattern in (_WEAK_SHAPE, _ADDRESS) for match in pattern.finditer(low)]
+    spots = _joined((match.span() for match in _SIGNS.finditer(text)), join)
+    spots += _joined((match.span() for match in _ALPHA.finditer(low) if match[0] in _STRONG), join)
+    for pattern in (_WEAK_SHAPE, _ADDRESS):
+        spots += _joined((match.span() for match in pattern.finditer(low)), join)
     spots.sort()
-    return spots
+    return _joined(spots, join)
+
+
+def _joined(spots: Iterable[tuple[int, int]], join: int) -> list[tuple[int, int]]:
+    ranges: list[tuple[int, int]] = []
+    start, end = -1, -1
+    for low, high in spots:
+        if end < 0:
+            start, end = low, high
+        elif low - end > join:
+            ranges.append((start, end))
+            start, end = low, high
+        elif high > end:
+            end = high
+    if end >= 0:
+        ranges.append((start, end))
+    return ranges

@@ -1,8 +1,8 @@
 """What the model reads of a value: lower case, with runs that carry no meaning shortened.
 
-Long digit runs, long runs of word characters (identifiers, hashes, padding) and long repeats of one character are cut to
-a few of their characters, so that neither padding nor randomness spends the window. `TextView.source` maps a range of
-the view back to the value.
+Long digit runs, long runs of word characters (identifiers, hashes, padding) and long repeats of one character are cut
+to a few of their characters, so that neither padding nor randomness spends the window. `SourceMap` maps a range of the
+view back to the value.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from bisect import bisect_right
 
 ELLIPSIS = "\u2026"
-# One alternative each: a repeated character, a long word, a long number. Linear: each fails within a bounded look-ahead.
+# A repeated character, a long word, a long number. Linear: each fails within a bounded look-ahead.
 _RUN = re.compile(r"(?P<repeat>([^0-9])\2{11,})|(?P<word>[0-9a-z_\-]{33,})|(?P<number>[0-9]{5,})")
 _LONG_WORD_HEAD, _LONG_WORD_TAIL, _REPEAT, _NUMBER = 14, 8, 6, 8
 
