@@ -39,7 +39,7 @@ def calibrate(harmless: NDArray[np.float32], attacks: NDArray[np.float32], defau
     pairs = tuple((alarms, round(float(value), 4)) for alarms, value in zip(BUDGETS, margins, strict=True))
     flat = Calibration(0.0, 1.0, pairs)
     centre = _margin_of(flat, default_budget)
-    scale = max(0.25, (float(np.median(attacks)) - centre) / math.log(99.0))
+    scale = max(1.0, (float(np.median(attacks)) - centre) / math.log(99.0))
     return Calibration(round(centre, 4), round(scale, 4), pairs)
 
 

@@ -20,7 +20,8 @@ from vedette.training.corpus import Example
 
 _CHUNK = 20_000
 CROP = 48
-SURROUND = 48  # tokens of harmless text around an attack, at most, in two cases of three; else all that has room
+SURROUND = 48  # tokens of harmless text around a row, at most, in three cases of five; else all that has room
+SURROUNDED, SURROUNDED_HARMLESS = 0.5, 0.15  # how often: of attacks, and of harmless rows, lest padding tell them apart
 
 
 @dataclass(slots=True)
@@ -150,20 +151,27 @@ class Sampler:
             context = self.rows.contexts[self.rows.context[rng.integers(len(self.rows))]]
         text = self.rows.text(row)
         room = self.max_tokens - len(context)
-        if (
-            not surround and len(text) > CROP and rng.random() < 0.75
-        ):  # a piece of harmless text is harmless, and cheaper
-            start = int(rng.integers(0, len(text) - CROP + 1))
+        if not surround and len(text) > CROP and rng.random() < 0.75:
+            start = int(rng.integers(0, len(text) - CROP + 1))  # a piece of harmless text is harmless, and cheaper
             text = text[start : start + CROP]
-        if surround and len(text) < room and rng.random() < 0.3:
-            before, after = self.rows.text(self._benign_row()), self.rows.text(self._benign_row())
-            spare = room - len(text)
-            if rng.random() < 0.67:
-                spare = min(spare, SURROUND)
-            head = int(rng.integers(0, min(len(before), spare) + 1))
-            tail = int(rng.integers(0, min(len(after), spare - head) + 1))
-            text = np.concatenate([before[len(before) - head :], text, after[:tail]])
+        if len(text) < room and rng.random() < (SURROUNDED if surround else SURROUNDED_HARMLESS):
+            text = self._surround(text, room - len(text))
         return [*context, *text[:room].tolist()]
+
+    def _surround(self, text: NDArray[np.int16], spare: int) -> NDArray[np.int16]:
+        """Put harmless text before and behind: at most `spare` tokens of another row, or a few tokens over and over."""
+        rng = self.rng
+        if rng.random() < 0.6:
+            spare = min(spare, SURROUND)
+        padding = self.rows.text(self._benign_row())
+        if rng.random() < 0.35 and len(padding):
+            start = int(rng.integers(0, len(padding)))
+            padding = np.tile(padding[start : start + int(rng.integers(1, 9))], spare)
+        elif len(padding) < spare:
+            padding = np.concatenate([padding, self.rows.text(self._benign_row())])
+        padding = padding[:spare]
+        head = len(padding) if rng.random() < 0.4 else int(rng.integers(0, len(padding) + 1))
+        return np.concatenate([padding[:head], text, padding[head:]])
 
 
 def pad(rows: Sequence[Sequence[int]]) -> NDArray[np.int64]:
