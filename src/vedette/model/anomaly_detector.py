@@ -44,8 +44,8 @@ class EncoderLayer(nn.Module):
             mixed = torch.softmax((q * self.scale) @ k.transpose(-2, -1) + bias, dim=-1) @ v
         x = x + self.dropout(self.out(mixed.transpose(1, 2).reshape(B, T, D)))
         hidden: Tensor = self.activate(self.up(self.norm2(x)))
-        x = x + self.dropout(self.down(hidden))
-        return x
+        change: Tensor = self.dropout(self.down(hidden))
+        return x + change
 
 
 class AnomalyDetector(nn.Module):
