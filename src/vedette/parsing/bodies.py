@@ -21,8 +21,9 @@ from vedette.parsing.xml_body import read_xml
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:\-]{1,40})", re.IGNORECASE)
 _FORM = re.compile(r"[\w.\-%+\[\]$@~*]{1,200}=")
 _GRAPHQL = re.compile(r"\s*(?:(?:query|mutation|subscription|fragment)\b[^{]{0,2000}\{|\{\s*[_A-Za-z])")
-# Text that a person or a program could read: what `strings` finds, with UTF-8 letters.
-_STRINGS = re.compile(r"[\x20-\x7e\t\u00a0-\ud7ff\uf900-\ufffc]{6,}")
+# Runs that a person or a program could read: what `strings` finds, with letters beyond Latin. Bytes of a picture look
+# like Latin-1 letters often; eight printable ones in a row stand there by chance once in 2,800 places.
+_STRINGS = re.compile(r"[\x20-\x7e\t\u0370-\ud7ff\uf900-\ufdff]{8,}")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 # What an encoding's first bytes are, and how many of them are a mark rather than text. UTF-32 before UTF-16, whose mark
 # begins alike; the last is "<?xm" in EBCDIC (XML 1.0 appendix F).

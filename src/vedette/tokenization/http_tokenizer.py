@@ -1,7 +1,8 @@
 """Fields to token ids: context words, then byte-level BPE of the text view, in windows that leave nothing out.
 
 A value is read whole: a text with more tokens than one window is cut into rows that overlap. Values longer than
-`SEGMENT` characters are first cut into segments, and segments without a hot spot (see `screen`) are skipped.
+`WHOLE` characters are first cut to the surroundings of their hot spots (see `screen`), in segments of `SEGMENT`: padding
+costs nothing and hides nothing.
 
     field -> windows(field): [] if inert, else [Window(context, text, offset), ...]
     windows -> encode(windows): for each window its rows of ids, each at most `max_tokens` long
@@ -27,9 +28,10 @@ from vedette.tokenization.text_view import SourceMap, view
 PAD = "[pad]"
 # Words, numbers of up to three digits, runs of signs; a leading space belongs to what follows (as in GPT-2's BPE).
 _SPLIT = r" ?\p{L}+|[0-9]{1,3}| ?[^\s\p{L}0-9]+|\s+"
+WHOLE = 512
 SEGMENT = 2048
 _OVERLAP = 128
-_HALO = 192  # characters read on each side of a hot spot in a long value
+_HALO = 128  # characters read on each side of a hot spot in a long value
 _MAX_CONTEXT = 2 + 8 + 1
 
 
@@ -170,7 +172,7 @@ def windows_of(field: Field) -> list[Window]:
     if is_inert(text) and field.kind == "value":
         return []
     context = context_of(field)
-    if len(text) <= SEGMENT:
+    if len(text) <= WHOLE:
         return [Window(context, text, 0)]
     return [
         Window(context if start == 0 else context + " more", text[start:end], start) for start, end in _segments(text)
