@@ -62,7 +62,7 @@ def conditions(engine: Engine, requests: Sequence[HTTPRequest], traffic: str) ->
     ]
     fields = [len(engine.prepare(request).fields) for request in requests[:500]]
     return {
-        "machine": f"{_processor()}, {len(os.sched_getaffinity(0))} of {os.cpu_count()} cores, {platform.system()}",
+        "machine": f"{processor()}, {len(os.sched_getaffinity(0))} of {os.cpu_count()} cores, {platform.system()}",
         "versions": f"vedette {__version__}, Python {platform.python_version()}, onnxruntime {version('onnxruntime')}",
         "model": f"{engine.model_version}, {engine.runtime.variant.name} on {engine.runtime.device}",
         "requests": (
@@ -72,7 +72,8 @@ def conditions(engine: Engine, requests: Sequence[HTTPRequest], traffic: str) ->
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
