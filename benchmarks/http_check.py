@@ -26,10 +26,10 @@ from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import Path
 
+from vedette.cli.request_files import requests_of
 from vedette.evaluation.cost import processor
 from vedette.evaluation.traffic import browsing
 from vedette.http_request import HTTPRequest
-from vedette.ingestion.sources import RequestSource
 
 CONNECTIONS = 4
 
@@ -113,16 +113,14 @@ def draw(files: Sequence[str], count: int, seed: int) -> list[HTTPRequest]:
     """`count` requests drawn evenly from all of `files`, or made up."""
     if not files:
         return browsing(count)
-    rng, kept, seen = random.Random(seed), [], 0
-    for file in files:
-        for reading in RequestSource(file):
-            if reading.request is None:
-                continue
-            seen += 1
-            if len(kept) < count:
-                kept.append(reading.request)
-            elif (place := rng.randrange(seen)) < count:
-                kept[place] = reading.request
+    rng, seen = random.Random(seed), 0
+    kept: list[HTTPRequest] = []
+    for request in requests_of(map(Path, files)):
+        seen += 1
+        if len(kept) < count:
+            kept.append(request)
+        elif (place := rng.randrange(seen)) < count:
+            kept[place] = request
     rng.shuffle(kept)
     return kept
 
