@@ -113,10 +113,9 @@ def draw(files: Sequence[str], count: int, seed: int) -> list[HTTPRequest]:
     """`count` requests drawn evenly from all of `files`, or made up."""
     if not files:
         return browsing(count)
-    rng, seen = random.Random(seed), 0
+    rng = random.Random(seed)
     kept: list[HTTPRequest] = []
-    for request in requests_of(map(Path, files)):
-        seen += 1
+    for seen, request in enumerate(requests_of(map(Path, files)), start=1):
         if len(kept) < count:
             kept.append(request)
         elif (place := rng.randrange(seen)) < count:
