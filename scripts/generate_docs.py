@@ -2,6 +2,8 @@
 
 settings models -> docs/configuration.md, config/config.yaml, config/inference.yaml
 command tree    -> docs/cli.md
+OpenAPI         -> docs/openapi.json
+shipped bundle  -> docs/model.md, the picture in README.md
 """
 
 from __future__ import annotations
@@ -17,12 +19,14 @@ from pathlib import Path
 
 from rich.console import Console
 
+from vedette.bundle import default_bundle_path, load_bundle
 from vedette.cli.check import judge, span_texts
 from vedette.cli.reference import cli_reference
 from vedette.cli.render_verdict import render_verdict
 from vedette.cli.request_input import from_url
 from vedette.config import Settings
 from vedette.config_keys import Key, keys, sections
+from vedette.evaluation.model_page import model_page
 
 ROOT = Path(__file__).resolve().parent.parent
 GENERATED = "<!-- Written by `make docs`; edit the source it is made from, not this page. -->"
@@ -119,12 +123,18 @@ def openapi() -> str:
     return json.dumps(create_app(Settings()).openapi(), indent=2, ensure_ascii=False) + "\n"
 
 
+def model() -> str:
+    """Return docs/model.md: how the shipped model was made."""
+    return model_page(load_bundle(default_bundle_path()).manifest, GENERATED)
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "docs/configuration.md": configuration_page,
     "config/config.yaml": lambda: sample_file("waf_service"),
     "config/inference.yaml": lambda: sample_file("inference"),
     "docs/cli.md": cli_reference,
     "docs/openapi.json": openapi,
+    "docs/model.md": model,
 }
 
 
