@@ -1,8 +1,8 @@
 """Fields to token ids: context words, then byte-level BPE of the text view, in windows that leave nothing out.
 
 A value is read whole: a text with more tokens than one window is cut into rows that overlap. Values longer than
-`WHOLE` characters are first cut to the surroundings of their hot spots (see `screen`), in segments of `SEGMENT`: padding
-costs nothing and hides nothing.
+`WHOLE` characters are first cut to the surroundings of their hot spots (see `screen`), in segments of `SEGMENT`:
+padding costs nothing and hides nothing.
 
     field -> windows(field): [] if inert, else [Window(context, text, offset), ...]
     windows -> encode(windows): for each window its rows of ids, each at most `max_tokens` long
@@ -182,6 +182,8 @@ def windows_of(field: Field) -> list[Window]:
 def _segments(text: str) -> list[tuple[int, int]]:
     """Ranges of a long text that hold its hot spots, each with a halo, at most SEGMENT long, overlapping."""
     ranges = [(max(0, start - _HALO), min(len(text), end + _HALO)) for start, end in hot_spots(text, join=2 * _HALO)]
+    if not ranges:  # not inert as a whole, as a long serialised object is: its beginning tells what it is
+        ranges = [(0, SEGMENT)]
     return [
         (at, min(at + SEGMENT, end))
         for start, end in ranges

@@ -19,7 +19,8 @@ _WORD = re.compile(r"[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)*\Z")
 # Doubled they are not: "..", "--", "//", "@@", "__" belong to traversal, SQL, URLs and Python.
 _SIGN = re.compile(
     r"[^\w .,:+@=~/!?\-\u00a0-\U0010ffff]|\.\.|--|//|@@|__|[\uff00-\uffef\u2024-\u2044\u2215\u2216]"
-    r"|[\u560a\u560d\u563c\u563e]|\b[A-Za-z]:/|https?:(?!//)|0x2[ef]"  # low byte CR, LF, < or >; drives
+    r"|[\u560a\u560d\u563c\u563e\u3031-\u3035\u309d]"  # the low byte is CR, LF, < or >; kana that look like slashes
+    r"|\b[A-Za-z]:/|[Tt][Pp][Ss]?:(?!//)|0x2[ef]|~/|/\?\?|!![a-z]|:\w+@"  # drives, homes, wildcards, tags, userinfo
 )
 _SIGNS = re.compile(_SIGN.pattern.replace("]", "]+", 1))  # a run of signs at once
 _ALPHA = re.compile(r"[a-z]+")
@@ -48,6 +49,9 @@ _STRONG = frozenset(
     hostname type
     aced rooab objectclass cn uid userpassword mutation typename introspection request response process runtime
     return
+    shutdown reboot mainmodule bashrc crossdomain cfml cfc swf axd cdx scr asax vbhtm vbhtml ctp
+    intranet rbndr rebind localtest lacolhost lvh
+    springframework rowset functors priorityqueue typeconfusedelegate commons
     bcc cc cookie location header content host transfer
     """.split()
 )
@@ -59,15 +63,27 @@ _WEAK_SHAPE = re.compile(
     r"|\b(?:or|and|xor)\W+\w{1,64}\s*(?:=|like\b)"
 )
 # A single word can still be a serialised object, an address, an attribute of Python's or a dangerous name.
-_LOADED_STARTS = ("ro0ab", "aaeaaad", "gasv", "gasw", "h4sia", "aced0005")
-_LOADED_PARTS = (
-    "proto", "construct", "passwd", "localhost", "classloader",
-    "__class", "__init", "__glob", "__subc", "__base", "__mro", "__impo", "__buil",
-)  # fmt: skip
+_LOADED_STARTS = (
+    "org.apache.",
+    "org.spring",
+    "java.",
+    "javax.",
+    "com.sun.",
+    "typeconfuse",
+    "crossdomain",
+    "ro0ab",
+    "aaeaaad",
+    "gasv",
+    "gasw",
+    "h4sia",
+    "aced0005",
+    "04086f3a",
+)
+_DUNDERS = ("__class", "__init", "__glob", "__subc", "__base", "__mro", "__impo", "__buil")
 _LOADED_DOTS = re.compile(
     r"(?:\A|[^a-z])(?:\d{1,3}\.){3}\d"
-    r"|\.(?:ph|as|js|exe|ht|env|git|svn|ini|conf|internal|nip|xip|sslip|sh|cgi|ba|cer|cfm|pl\b|war|vbs|properties|bak|sql|log"
-    r"|py\b|rb\b|cmd|ps1)"
+    r"|\.(?:p?ph|as|js|exe|ht|env|git|svn|ini|conf|internal|nip|xip|sslip|sh|cgi|ba|cer|cf|pl\b|war|vbs|properties|bak|sql|log"
+    r"|py\b|rb\b|cmd|ps1|swf|axd|cdx|scr|vbhtm|ctp|cshtm|stm|pgif|dbm|jsw)"
 )
 # How serialised objects begin in base64 and hexadecimal: Java, pickle protocols 2-5, .NET, gzip, Ruby Marshal.
 _SERIALISED = re.compile(r"(?:rO0|gA[IJMNQRSTUVWX]|AAEAAAD|H4sI|BAh|aced0005|ACED0005|800[2-5])[A-Za-z0-9+/_\-]{8}")
@@ -76,7 +92,8 @@ _PLAIN_URL = re.compile(
     r"https?://(?:[A-Za-z0-9\-]+\.)+[A-Za-z]{2,18}(?::\d{2,5})?(?P<rest>(?:/[\w\-.~/]*)?(?:\?[\w\-.=&~,:/]*)?)\Z"
 )
 _INSIDE_HOST = re.compile(
-    r"localhost|internal|metadata|\.local|nip\.io|xip\.io|sslip|oast|burpcollab|interact|\d\.\d+\.\d"
+    r"localhost|internal|metadata|\.local|nip\.io|xip\.io|sslip|oast|burpcollab|interact|intranet|kubernetes|spoofed|vcap|rbndr|rebind"
+    r"|localtest|lacolhost|lvh\.me|1u\.ms|\.corp\b|\.lan\b|\d\.\d+\.\d"
 )
 
 
@@ -97,7 +114,9 @@ def _is_loaded(word: str) -> bool:
         return True
     if len(low) < 8:
         return False
-    return low.startswith(_LOADED_STARTS) or any(part in low for part in _LOADED_PARTS)
+    if "proto" in low or "construct" in low or "passwd" in low or "localhost" in low or "classloader" in low:
+        return True
+    return low.startswith(_LOADED_STARTS) or ("__" in low and any(part in low for part in _DUNDERS))
 
 
 def _has_words(text: str) -> bool:

@@ -1,0 +1,74 @@
+"""The screen: attacks that must reach the model, harmless text that must not, and the proof over the generators."""
+
+from __future__ import annotations
+
+import json
+import random
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vedette.datasets.generate import GENERATORS
+from vedette.http_request import HTTPRequest
+from vedette.parsing.field import Field
+from vedette.parsing.pipeline import ParsingPipeline
+from vedette.tokenization.http_tokenizer import windows_of
+from vedette.tokenization.screen import hot_spots, is_inert
+
+CASES = json.loads((Path(__file__).parent / "cases" / "screen.json").read_text(encoding="utf-8"))
+DRAWS = 500
+# Shares of a family that the screen may swallow, as measured with room for other seeds; each sample was looked at, and
+# docs/screen.md says what they are. A family that is not named: one draw in 250.
+ALLOWED = {"cmdi": 0.012, "deser": 0.03, "upload": 0.012, "ssrf": 0.012, "redirect": 0.04, "xss": 0.01}
+PIPELINE = ParsingPipeline()
+
+
+@pytest.mark.parametrize(
+    ("attack_class", "text"), [(name, text) for name, rows in CASES["attacks"].items() for text in rows]
+)
+def test_an_attack_is_read(attack_class: str, text: str) -> None:
+    assert not is_inert(text)
+
+
+@pytest.mark.parametrize("text", ["<script>", "1 or 1=1", "../../x", "select x", "10.0.0.1", "a\x00b"])
+def test_an_attack_behind_padding_lies_in_a_window(text: str) -> None:
+    padded = "word " * 20_000 + text + " word" * 20_000
+    windows = windows_of(Field("query", "q", padded))
+    assert any(text in window.text for window in windows)
+    assert sum(len(window.text) for window in windows) < 4000
+
+
+def test_a_long_serialised_object_is_read() -> None:
+    for text in ("rO0ABXNyAC" * 1000, "aced0005" * 1000, "x" * 5000 + "proto"):
+        assert windows_of(Field("cookie", "c", text))
+
+
+@pytest.mark.parametrize("text", CASES["harmless"])
+def test_harmless_text_is_not(text: str) -> None:
+    assert is_inert(text)
+
+
+@pytest.mark.parametrize("family", sorted(set(GENERATORS) - {"benign"}))
+def test_generated_attacks_are_read(family: str) -> None:
+    """Each drawn payload stands in a query argument; one of the fields it gives must reach the model."""
+    rng = random.Random(2026)
+    swallowed = []
+    for _ in range(DRAWS):
+        payload = GENERATORS[family](rng)
+        target = "/?q=" + quote(payload.encode("utf-8", "surrogatepass"), safe="")
+        fields = PIPELINE.parse(HTTPRequest("GET", target)).fields
+        if not any(windows_of(field) for field in fields if field.location == "query"):
+            swallowed.append(payload)
+    assert len(swallowed) <= ALLOWED.get(family, 0.004) * DRAWS, swallowed
+
+
+@given(st.text(st.sampled_from("ab .,'-/\n1\uff1c"), max_size=80), st.integers(0, 40))
+def test_hot_spots_are_ordered_and_apart(text: str, join: int) -> None:
+    spots = hot_spots(text, join)
+    assert all(0 <= start < end <= len(text) for start, end in spots)
+    assert all(after[0] - before[1] > join for before, after in pairwise(spots))
+    assert all(any(start <= at < end for start, end in spots) for at, char in enumerate(text) if char in "'\n\uff1c")
