@@ -15,8 +15,8 @@ from vedette.parsing.values import decode
 
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()), max_size=120)
 CODED_PIECES = (
-    "%", "25", "%25", "%3c", "%u003c", "%c0%af", "&", "#60;", "amp;", "&lt;", "\\", "u005c", "\\x5c", "\\74", "+ADw-", "+A",
-    "\uff05", "\uff1c", "\ufdfa", "e\u0301", "\ud800", "a", "'", " ", "\x00",
+    "%", "25", "%25", "%3c", "%u003c", "%c0%af", "&", "#60;", "amp;", "&lt;", "\\", "u005c", "\\x5c", "\\74",
+    "+ADw-", "+A", "\uff05", "\uff1c", "\ufdfa", "e\u0301", "\ud800", "a", "'", " ", "\x00",
 )  # fmt: skip
 CODED_TEXT = st.lists(st.sampled_from(CODED_PIECES), max_size=30).map("".join)
 DECODERS = [
