@@ -20,7 +20,7 @@ _WORD = re.compile(r"[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)*\Z")
 _SIGN = re.compile(
     r"[^\w .,:+@=~/!?\-\u00a0-\U0010ffff]|\.\.|--|//|@@|__|[\uff00-\uffef\u2024-\u2044\u2215\u2216]"
     r"|[\u560a\u560d\u563c\u563e\u3031-\u3035\u309d]"  # the low byte is CR, LF, < or >; kana that look like slashes
-    r"|\b[A-Za-z]:/|[Hh][Tt]{2}[Pp][Ss]?:(?!//)|0x2[ef]|~/|/\?\?|!![a-z]|:\w+@"  # drives, homes, wildcards, tags, userinfo
+    r"|\b[A-Za-z]:/|[Hh][Tt]{2}[Pp][Ss]?:(?!//)|0x2[ef]|~/|/\?\?|!![a-z]|:\w+@"  # drives, homes, globs, tags, userinfo
 )
 _SIGNS = re.compile(_SIGN.pattern.replace("]", "]+", 1))  # a run of signs at once
 _ALPHA = re.compile(r"[a-z]+")
