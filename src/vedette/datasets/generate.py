@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from vedette.datasets import benign, encoders, harmless, mutators
+from vedette.datasets import benign, documents, encoders, harmless, mutators
 from vedette.datasets.grammar import Split
 from vedette.datasets.grammars import (
     cmdi,
@@ -46,11 +46,15 @@ _ATTACKS: dict[str, Generator] = {
     "graphql": graphql.generate, "upload": upload.generate, "ssrf": ssrf.generate, "redirect": redirect.generate,
 }  # fmt: skip
 _HARMLESS_SHARE = 0.4
+_DOCUMENT_SHARE = 0.02
 
 
 def generate_benign(rng: random.Random) -> str:
-    """Return one hard negative, from either of the two sets of templates."""
-    return harmless.generate(rng) if rng.random() < _HARMLESS_SHARE else benign.generate(rng)
+    """Return one hard negative, from one of the sets of templates."""
+    draw = rng.random()
+    if draw < _DOCUMENT_SHARE:
+        return documents.document_type(rng) if rng.random() < 0.15 else documents.graphql_document(rng)
+    return harmless.generate(rng) if draw < _HARMLESS_SHARE else benign.generate(rng)
 
 
 GENERATORS: dict[str, Callable[[random.Random], str]] = {**_ATTACKS, "benign": generate_benign}

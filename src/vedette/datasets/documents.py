@@ -1,0 +1,66 @@
+"""Harmless heads of documents that a small model takes for attacks: GraphQL documents and document types.
+
+Both came up as false alarms of the first model: storefronts send whole GraphQL fragments as a query argument, and
+editors send HTML whose first leaf is a lone ``<!DOCTYPE``.
+"""
+
+from __future__ import annotations
+
+import random
+
+_WORDS = (
+    "id name type title url slug body image link price sku qty color size total date items edges node cursor page "
+    "media platform overlay style theme owner tags meta created updated status email phone city country text label value "
+    "key product category brand stock rating count first last parent children locale currency discount badge video "
+    "file alt width height mobile desktop header footer menu icon font"
+).split()
+_DOCUMENTS = (
+    "query {name}(${word}: String!, $n: Int) {{ {fields} }}",
+    "query {name}{{ {fields} }}",
+    "{{{fields}}}",
+    "mutation {name}(${word}: Input!) {{ {fields} }}",
+    "subscription {name}{{{fields}}}",
+)
+_DOCTYPES = (
+    "<!DOCTYPE",
+    "<!doctype",
+    "<!DOCTYPE html>",
+    "<!doctype html>",
+    '<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN"',
+    '<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Transitional//EN"',
+    '<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 4.01//EN" "http://www.w3.org/TR/html4/strict.dtd">',
+    "<!DOCTYPE svg>",
+)
+_TAILS = ("", "\n", " ", '<html lang="en"><head><title>{word}</title>', '\n<html>\n<head>\n<meta charset="utf-8">')
+
+
+def graphql_document(rng: random.Random) -> str:
+    """Return a GraphQL fragment, an operation, or both, as a client library would send it."""
+    name = rng.choice(_WORDS).title() + rng.choice(_WORDS).title()
+    fragment = f"fragment {name} on {name}{rng.choice(('', '_v2', 'Type'))}{{{_selection(rng, 3)}}}"
+    if rng.random() < 0.4:
+        return fragment
+    operation = rng.choice(_DOCUMENTS).format(name=name, word=rng.choice(_WORDS), fields=_selection(rng, 3))
+    return rng.choice((operation, f"{operation} {fragment}"))
+
+
+def _selection(rng: random.Random, depth: int) -> str:
+    fields = []
+    for _ in range(rng.randint(2, 9)):
+        word = rng.choice(_WORDS) + rng.choice(("", "", "", "_" + rng.choice(_WORDS), rng.choice(_WORDS).title()))
+        draw = rng.random()
+        if draw < 0.3 and depth > 0:
+            arguments = rng.choice(("", " ", f"(first: {rng.randint(1, 50)})"))
+            fields.append(f"{word}{arguments}{{{_selection(rng, depth - 1)}}}")
+        elif draw < 0.4:
+            fields.append("..." + rng.choice(_WORDS).title() + rng.choice(_WORDS))
+        elif draw < 0.45:
+            fields.append(word + rng.choice((":", ": ")) + rng.choice(_WORDS))
+        else:
+            fields.append(word)
+    return rng.choice((" ", "\n  ", ",")).join(fields)
+
+
+def document_type(rng: random.Random) -> str:
+    """Return a document type declaration without entities, alone or with the head that follows it."""
+    return rng.choice(_DOCTYPES) + rng.choice(_TAILS).format(word=rng.choice(_WORDS))
