@@ -10,9 +10,9 @@ import random
 
 _WORDS = (
     "id name type title url slug body image link price sku qty color size total date items edges node cursor page "
-    "media platform overlay style theme owner tags meta created updated status email phone city country text label value "
-    "key product category brand stock rating count first last parent children locale currency discount badge video "
-    "file alt width height mobile desktop header footer menu icon font"
+    "media platform overlay style theme owner tags meta created updated status email phone city country text label "
+    "value key product category brand stock rating count first last parent children locale currency discount badge "
+    "video file alt width height mobile desktop header footer menu icon font"
 ).split()
 _DOCUMENTS = (
     "query {name}(${word}: String!, $n: Int) {{ {fields} }}",

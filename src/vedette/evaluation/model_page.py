@@ -51,6 +51,7 @@ def model_page(manifest: Manifest, mark: str) -> str:
         ),
         _screen(training.get("screen", {})),
         _table("Recipe", ("choice", "value"), _plan(training.get("plan", {}))),
+        "".join(f"- {stage}\n" for stage in training.get("stages", [])),
         "## Files\n\n| file | bytes | SHA-256 |\n|---|---|---|\n"
         + "\n".join(f"| {name} | {entry.size:,} | `{entry.sha256}` |" for name, entry in manifest.files.items())
         + "\n",

@@ -106,7 +106,7 @@ def finish(trainer: Trainer, tokenizer: HTTPTokenizer, bags: list[Bag], data: Pa
         tokenizer=tokenizer,
         write_weights=copy,
         limits={"inspection": InspectionSettings().model_dump(), "max_tokens": tokenizer.max_tokens},
-        training=training_manifest(data, bags, trainer.plan, report),
+        training={**training_manifest(data, bags, trainer.plan, report), "stages": stages_of(trainer.run)},
     )
 
 
@@ -154,6 +154,12 @@ def report_lines(report: dict[str, Any]) -> list[str]:
     for name, entry in sorted(report["by_class_at_0.005"].items(), key=lambda item: item[1]["tpr"]):
         lines.append(f"  {name}: {entry['tpr']:.4f} of {entry['n']}")
     return lines
+
+
+def stages_of(run: Path) -> list[str]:
+    """What was done by hand in a run of several stages: the lines of `stages.txt` in the run directory, if there is one."""
+    notes = run / "stages.txt"
+    return notes.read_text("utf-8").splitlines() if notes.exists() else []
 
 
 def training_manifest(data: Path, bags: list[Bag], plan: TrainPlan, report: dict[str, Any]) -> dict[str, Any]:
