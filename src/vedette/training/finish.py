@@ -157,7 +157,7 @@ def report_lines(report: dict[str, Any]) -> list[str]:
 
 
 def stages_of(run: Path) -> list[str]:
-    """What was done by hand in a run of several stages: the lines of `stages.txt` in the run directory, if there is one."""
+    """What was done by hand in a run of several stages: the lines of `stages.txt` in the run directory, if any."""
     notes = run / "stages.txt"
     return notes.read_text("utf-8").splitlines() if notes.exists() else []
 
