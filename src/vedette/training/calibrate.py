@@ -15,18 +15,25 @@ _MIN_ALARMS = 10  # fewer exceedances than this make no quantile
 _TAIL = 0.02  # share of the sample whose exceedances the tail is fitted to
 
 
-def calibrate(harmless: NDArray[np.float32], attacks: NDArray[np.float32], default_budget: float) -> Calibration:
+def calibrate(
+    harmless: NDArray[np.float32], attacks: NDArray[np.float32], default_budget: float, sites: list[str] | None = None
+) -> Calibration:
     """Fit a `Calibration` to margins of whole harmless requests (N,) and of attacks (M,).
 
     Budgets that the sample can show by at least ten alarms take its quantile; stricter ones continue it by an
-    exponential tail fitted to the largest two percent (peaks over threshold; Pickands 1975 with shape 0). The centre is
-    the margin at `default_budget`; the scale puts the median attack at 0.99.
+    exponential tail fitted to the largest two percent (peaks over threshold; Pickands 1975 with shape 0). With `sites`
+    (N,) equal margins of one site, which come from one value sent again and again, count once in the fit, as dependent
+    exceedances do (declustering; Coles 2001, section 5.3). The centre is the margin at `default_budget`; the scale puts
+    the median attack at 0.99.
     """
     ordered = np.sort(harmless.astype(np.float64))[::-1]
     n = len(ordered)
-    exceedances = max(_MIN_ALARMS, int(n * _TAIL))
-    base = float(ordered[min(exceedances, n - 1)])
-    excess = max(1e-3, float((ordered[:exceedances] - base).mean()))
+    base = float(ordered[min(max(_MIN_ALARMS, int(n * _TAIL)), n - 1)])
+    above = harmless > base
+    names = sites if sites is not None else [str(index) for index in range(n)]
+    peaks = {(names[index], round(float(harmless[index]), 3)) for index in np.flatnonzero(above)}
+    exceedances = max(1, len(peaks))
+    excess = max(1e-3, sum(value - base for _, value in peaks) / exceedances)
 
     def margin(alarms: float) -> float:
         expected = n * alarms / 1e6

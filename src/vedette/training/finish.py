@@ -81,12 +81,13 @@ def finish(trainer: Trainer, tokenizer: HTTPTokenizer, bags: list[Bag], data: Pa
     model = trainer.average.cpu().eval()
     write_weights(weights, model, tokenizer.sha256, None, quantisation_batches(trainer.rows, trainer.plan.seed))
     runtime = _Int8(weights / INT8_ONNX)
-    quiet = runtime.bags(tokenizer, [bag for bag in bags if bag.part == "calibrate"])  # whole requests only
+    calm = [bag for bag in bags if bag.part == "calibrate"]  # whole requests only
+    quiet = runtime.bags(tokenizer, calm)
     rng = np.random.default_rng(trainer.plan.seed)
     loud = [bag for bag in bags if bag.part == "train" and bag.label not in (CLASSES[0], "probe")]
     sample = [loud[i] for i in rng.choice(len(loud), min(len(loud), _ATTACKS_FOR_SCALE), replace=False)]
     budget = WafServiceSettings().false_positive_budget
-    calibration = calibrate(quiet, runtime.bags(tokenizer, sample), budget)
+    calibration = calibrate(quiet, runtime.bags(tokenizer, sample), budget, [bag.group for bag in calm])
     stamp_calibration(weights, calibration)
     log(f"calibrated on {len(quiet)} requests: {calibration}")
     report = held_out_report(runtime, tokenizer, bags, calibration)
