@@ -53,7 +53,7 @@ class TrainPlan:
     learning_rate: float = 1.5e-3
     warm_up: int = 400
     weight_decay: float = 0.02
-    label_smoothing: float = 0.01
+    label_smoothing: float = 0.0
     average_decay: float = 0.999
     decide_at: tuple[float, ...] = (0.2, 0.5)
     hard_every: int = 1_000
