@@ -11,7 +11,7 @@ from vedette.model.scoring import Calibration
 
 BUDGETS = (1.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0, 30_000.0)
 """Alarms per million requests for which the margin is stored."""
-_MIN_ALARMS = 10  # fewer exceedances than this make no quantile
+_MIN_ALARMS = 3  # fewer exceedances than this make no quantile
 _TAIL = 0.02  # share of the sample whose exceedances the tail is fitted to
 
 
@@ -20,7 +20,7 @@ def calibrate(
 ) -> Calibration:
     """Fit a `Calibration` to margins of whole harmless requests (N,) and of attacks (M,).
 
-    Budgets that the sample can show by at least ten alarms take its quantile; stricter ones continue it by an
+    Budgets that the sample can show by at least three alarms take its quantile; stricter ones continue it by an
     exponential tail fitted to the largest two percent (peaks over threshold; Pickands 1975 with shape 0). With `sites`
     (N,) equal margins of one site, which come from one value sent again and again, count once in the fit, as dependent
     exceedances do (declustering; Coles 2001, section 5.3). The centre is the margin at `default_budget`; the scale puts
