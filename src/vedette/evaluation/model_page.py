@@ -86,6 +86,8 @@ def _held_out(report: dict[str, Any]) -> str:
         + f"\n{report['attacks']:,} attacks and {report['benign']:,} harmless whole requests, exact copies of\n"
         f"training attacks removed after decoding. Beside these, {scary['n']:,} bare harmless values that look scary\n"
         f"(regular expressions, code, HTML) raise {_percent(scary['fpr_at_0.005'])} alarms at the threshold of 0.5 %.\n"
+        "Counted during training on the first 64 windows of each record; `vedette evaluate` reads records whole and\n"
+        "may differ, mostly at the strictest rates.\n"
     )
 
 

@@ -32,7 +32,6 @@ WHOLE = 512
 SEGMENT = 2048
 _OVERLAP = 128
 _HALO = 128  # characters read on each side of a hot spot in a long value
-_MAX_CONTEXT = 2 + 8 + 1
 
 
 class Window(NamedTuple):

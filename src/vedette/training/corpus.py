@@ -25,7 +25,7 @@ from vedette.errors import RequestError
 from vedette.http_request import HTTPRequest
 from vedette.parsing.pipeline import ParsingPipeline
 from vedette.parsing.record import parse_record
-from vedette.tokenization.http_tokenizer import Window, windows_of
+from vedette.tokenization.http_tokenizer import windows_of
 from vedette.tokenization.text_view import view
 from vedette.training.believe import disbelief
 from vedette.training.split import group_of, part_of
@@ -256,4 +256,4 @@ def is_copy(windows: Sequence[tuple[str, str]], seen: set[str]) -> bool:
     return bool(windows) and all(text in seen for _, text in windows)
 
 
-__all__ = ["Bag", "CorpusPlan", "Example", "Reader", "Window", "build", "examples_of", "is_copy", "split_keys"]
+__all__ = ["Bag", "CorpusPlan", "Example", "Reader", "build", "examples_of", "is_copy", "split_keys"]

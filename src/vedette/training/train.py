@@ -262,26 +262,6 @@ def attack_margins(model: AnomalyDetector, rows: list[list[int]], device: str = 
     return result
 
 
-def bag_margins(
-    model: AnomalyDetector, tokenizer: HTTPTokenizer, bags: list[Bag], device: str = "cpu"
-) -> NDArray[np.float32]:
-    """Log-odds of attack of whole records: the worst row of each, -30 where the screen left nothing, (N,)."""
-    rows: list[list[int]] = []
-    owner: list[int] = []
-    windows = [(number, context, text) for number, bag in enumerate(bags) for context, text in bag.windows]
-    for at in range(0, len(windows), 20_000):
-        part = windows[at : at + 20_000]
-        for (number, context, _), ids in zip(part, tokenizer.encode_texts([text for *_, text in part]), strict=True):
-            head = tokenizer.context_ids(context)
-            for piece in tokenizer.cut(ids, tokenizer.max_tokens - len(head)):
-                rows.append([*head, *piece])
-                owner.append(number)
-    worst = np.full(len(bags), -30.0, np.float32)
-    if rows:
-        np.maximum.at(worst, np.array(owner), attack_margins(model, rows, device))
-    return worst
-
-
 def run_training(data: Path, run: Path, plan: TrainPlan, processes: int, log: Log, progress: Progress) -> Trainer:
     """Prepare, train and return the trainer, whose `average` is the model to ship."""
     run.mkdir(parents=True, exist_ok=True)
