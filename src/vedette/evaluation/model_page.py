@@ -11,8 +11,8 @@ from typing import Any
 from vedette.bundle import Manifest
 
 _INTRODUCTION = """\
-A small Transformer encoder that reads one field of a request at a time. Trained from the sources below by
-`make train`; the recipe is explained in [training.md](training.md).
+A small Transformer encoder that reads one field of a request at a time. Trained from the sources below;
+the recipe is explained in [training.md](training.md), and what a run did differently stands under "Recipe".
 """
 _COUNTS = """\
 Counts are records; a bare value in training counts twice, because it is placed twice. The held-out sources and sites
