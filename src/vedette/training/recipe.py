@@ -24,8 +24,8 @@ def train_bundle(data: Path, run: Path, out: Path, plan: TrainPlan, log: Log, pr
     """Train on the data directory `data` and write the bundle `out`; return it loaded.
 
     `run` keeps every stage: a run that was cut off goes on where it stopped when it is called again with the same plan.
-    It ends with the corpus, the checkpoint, the weights, ``report/``, and ``held_out.jsonl.gz``: the records of sites and attack
-    sources never trained on, for `vedette evaluate`. Raises `ConfigError` if `data` holds no data set.
+    It ends with the corpus, the checkpoint, the weights, ``report/``, and ``held_out.jsonl.gz``: the records of sites
+    and attack sources never trained on, for `vedette evaluate`. Raises `ConfigError` if `data` holds no data set.
     """
     if not list(data.glob("*/*.jsonl.xz")):
         raise ConfigError(f"{data}: holds no data set (expected attacks/*.jsonl.xz and benign/*.jsonl.xz)", key="data")
@@ -41,7 +41,7 @@ def train_bundle(data: Path, run: Path, out: Path, plan: TrainPlan, log: Log, pr
 
 
 def write_report(bundle: Bundle, run: Path, log: Log) -> None:
-    """Judge the held-out records as `vedette evaluate` does and write ``evaluation.json`` and plots to ``run/report``."""
+    """Judge the held-out records as `vedette evaluate` does; the report and its plots go to ``report/`` in `run`."""
     settings = Settings(waf_service=WafServiceSettings(model_path=str(bundle.path)))
     report = evaluate(read_records([run / HELD_OUT]), load_engine(settings))
     directory = run / "report"
