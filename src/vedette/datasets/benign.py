@@ -31,6 +31,8 @@ _BLOB_SHARE = 0.12
 _JOIN_SHARE = 0.06
 _WRAP_SHARE = 0.06
 _CUT_SHARE = 0.04
+# None of the signs that chain commands: harmless words behind one would teach that commands behind one are harmless.
+_JOINERS = ("\n", " ", "\n\n", ", ", " - ", "\r\n", "\t")
 
 # Magic numbers and first header bytes of the files that people upload, in Latin-1.
 _MAGIC = (
@@ -49,7 +51,7 @@ def generate(rng: random.Random) -> str:
         text = _one(rng)
         chance = rng.random()
         if chance < _JOIN_SHARE:
-            text += rng.choice(("\n", " ", "\n\n", "; ", ", ", " - ", "|", "&", "\r\n", "\t")) + _one(rng)
+            text += rng.choice(_JOINERS) + _one(rng)
         elif chance < _JOIN_SHARE + _WRAP_SHARE:
             text = _wrapped(text, rng)
         elif chance < _JOIN_SHARE + _WRAP_SHARE + _CUT_SHARE:
@@ -194,11 +196,6 @@ def _symbol(rng: random.Random) -> str:
     return rng.choice("A=-_.*/#~+0\\'\"?!|;°•█░▪─═")
 
 
-def _symbols(rng: random.Random) -> str:
-    """A few punctuation marks in no order, as typed by accident or drawn as a picture."""
-    return "".join(rng.choices(string.punctuation + "    ", k=rng.randint(1, 12)))
-
-
 def _token(rng: random.Random) -> str:
     """A JSON Web Token or another dotted, signed token."""
     claims = {
@@ -256,7 +253,7 @@ def _script_text(rng: random.Random) -> str:
                               (0x0531, 0x0556), (0x10D0, 0x10F0), (0xC0, 0x17F), (0x1F300, 0x1F64F)))  # fmt: skip
     sizes = [rng.randint(1, 8) for _ in range(rng.randint(1, 14))]
     words = ["".join(chr(rng.randint(first, last)) for _ in range(size)) for size in sizes]
-    return rng.choice((" ", " ", ", ", "、", "-", "' ", '" ', "; ", "&")).join(words) + rng.choice(" .!？。…")
+    return rng.choice((" ", " ", ", ", "、", "-", "' ", '" ')).join(words) + rng.choice(" .!？。…")
 
 
 def _mojibake(rng: random.Random) -> str:
@@ -287,7 +284,7 @@ def _json_tree(rng: random.Random) -> str:
 
 _SHAPES: tuple[Shape, ...] = (
     _compressed, _compressed, _utf16, _file_start, _document, _document, _document, _document,
-    _bytes_as_text, _printable_runs, _printable_runs, _protobuf, _protobuf, _control_characters, _base64_blob,
-    _base64_blob, _repeated, _symbols, _token, _svg_path, _hex_dump, _hash, _random_ascii, _script_text, _script_text,
+    _bytes_as_text, _printable_runs, _protobuf, _protobuf, _control_characters, _base64_blob,
+    _base64_blob, _repeated, _token, _svg_path, _hex_dump, _hash, _random_ascii, _script_text, _script_text,
     _mojibake, _json_tree, _json_tree,
 )  # fmt: skip

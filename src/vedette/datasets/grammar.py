@@ -10,8 +10,9 @@ spaces. Everything in a production is literal but the groups between « and »:
     «fn(text)»        draw `text`, then apply the transform `fn`, e.g. base64
     ×3 text           the production has weight 3;  ε is the empty production
 
-A rule marked ``@name !split`` keeps about a third of its productions out of training: which ones is decided by a hash
-of rule and text, so that it does not change when others are added. Drawing with ``split="train"`` never uses them,
+A rule marked ``@name !split`` keeps about an eighth of its productions out of training, none that has a weight, since
+those are what everybody sends: which ones is decided by a hash of rule and text, so that it does not change when others
+are added. Drawing with ``split="train"`` never uses them,
 ``"holdout"`` uses only them in such rules, ``"all"`` does not look.
 
 Drawing is deterministic for one `random.Random` state. Cost is linear in the text drawn; recursion is cut at a fixed
@@ -34,7 +35,7 @@ from vedette.datasets import primitives, transforms
 Split = Literal["train", "holdout", "all"]
 
 _MAX_DEPTH = 60
-_HOLDOUT_SHARE = 3  # one production in three
+_HOLDOUT_SHARE = 8  # one production in eight
 _NAME = re.compile(r"[a-z_][a-z0-9_]*\Z")
 _BIND = re.compile(r"([a-z_][a-z0-9_]*)(:?=)(.*)\Z", re.DOTALL)
 _REPEAT = re.compile(r"([a-z_][a-z0-9_]*)\*(\d+)(?:-(\d+))?(?:~(.*))?\Z", re.DOTALL)
@@ -66,7 +67,7 @@ class Rule:
         self.texts = [text for _, text, _ in productions]
         self._shortest = min(productions, key=lambda item: len(item[1]))[2]
         self._tables: dict[str, tuple[list[int], list[Node]]] = {"all": _table(productions)}
-        out = [item for item in productions if held and is_held_out(name, item[1])]
+        out = [item for item in productions if held and item[0] == 1 and is_held_out(name, item[1])]
         kept = [item for item in productions if item not in out]
         self._tables["holdout"] = _table(out) if out else self._tables["all"]
         self._tables["train"] = _table(kept) if kept else self._tables["all"]

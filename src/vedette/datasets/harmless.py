@@ -17,7 +17,7 @@ def generate(rng: random.Random, split: Split = "all") -> str:
     text = _GRAMMAR.draw(rng, split=split)
     if rng.random() < 0.85:
         return text
-    joiner = rng.choice(("\n", " ", "\n\n", ", ", "; ", " | ", "\r\n", "&", " - "))
+    joiner = rng.choice(("\n", " ", "\n\n", ", ", "\r\n", " - "))
     others = [_GRAMMAR.draw(rng, rng.choice(("prose", "markup", "code", "lists", "names", "foreign")), split)
               for _ in range(rng.randint(1, 3))]  # fmt: skip
     return joiner.join([text, *others])

@@ -13,7 +13,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,7 @@ import numpy as np
 from vedette.errors import InferenceFailed
 from vedette.http_request import HTTPRequest
 from vedette.inference.evidence import tightest_range, trimmed
+from vedette.inference.inert_memory import InertMemory
 from vedette.inference.policy import Policy
 from vedette.inference.prepared import Prepared, Slice
 from vedette.inference.rows import BUCKET, Reading, Row, cut_runs
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from vedette.bundle import Bundle
     from vedette.config import Settings
     from vedette.inference.runtime import ModelRuntime
-    from vedette.parsing.field import Field
+    from vedette.parsing.field import Field, Source, SourceKey
     from vedette.tokenization.http_tokenizer import Window
 
 _CHARS_PER_TOKEN = 3  # of the text view; only to weigh work before it is tokenised
@@ -56,6 +58,7 @@ class Engine:
         self.policy = Policy.from_settings(waf, threshold=self.threshold)
         self.memory = ScoreMemory(settings.inference.score_memory.max_bytes)
         self._pipeline = ParsingPipeline(waf.inspection)
+        self._inert = InertMemory(settings.inference.score_memory.max_bytes // 4)
         self._tokenizer = bundle.tokenizer
         self._scorer = bundle.scorer
         self._max_windows = waf.inspection.max_windows
@@ -80,7 +83,7 @@ class Engine:
     def prepare(self, request: HTTPRequest, *, request_id: str | None = None) -> Prepared:
         """Take `request` apart and look up what is known. Pure CPU, bounded by the inspection settings."""
         started_at = time.monotonic()
-        parsed = self._pipeline.parse(request)
+        parsed = self._pipeline.parse(request, self._inert)
         fields = parsed.fields
         prepared = Prepared(request_id or new_request_id(), started_at, fields, parsed.not_inspected)
         windows_of, key_of = self._tokenizer.windows, self.memory.key
@@ -100,6 +103,8 @@ class Engine:
                     prepared.windows.append(window)
                     prepared.costs.append(4 + len(seen) // _CHARS_PER_TOKEN)
                 prepared.reads.append((index, slot, window))
+        if parsed.sources:
+            self._inert.add(_inert_sources(parsed.sources, prepared.reads))
         if prepared.keys:
             prepared.answers = self.memory.look_up(prepared.keys)
             prepared.pending = [slot for slot, answer in enumerate(prepared.answers) if answer is None]
@@ -261,6 +266,15 @@ class Engine:
         """Run the model once for each width, so that the first request pays no set-up. Raises what the model raises."""
         for width in range(BUCKET, self._tokenizer.max_tokens + 1, BUCKET):
             self.runtime.run(np.ones((1, width), dtype=np.int64))
+
+
+def _inert_sources(sources: list[Source], reads: list[tuple[int, int, Window]]) -> Iterator[SourceKey]:
+    """Keys of the sources none of whose fields is read; both lists are in the order of the request."""
+    read = [index for index, _, _ in reads]
+    for source in sources:
+        at = bisect_left(read, source.start)
+        if at == len(read) or read[at] >= source.end:
+            yield source.key
 
 
 def _list_unread(prepared: Prepared, slots: set[int], reason: str, out: list[NotInspected]) -> None:

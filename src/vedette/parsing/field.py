@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from vedette.config import InspectionSettings
 from vedette.parsing.decoders import without_surrogates
@@ -30,12 +31,37 @@ class Field(NamedTuple):
     kind: Kind = "value"
 
 
+SourceKey = tuple[str, str, str] | bytes
+"""Stands for one piece of a request as it was sent: a header, a cookie, an argument, the path."""
+
+
+class Source(NamedTuple):
+    """A piece of a request as it was sent, and its fields: ``fields[start:end]`` and no others."""
+
+    key: SourceKey
+    start: int
+    end: int
+
+
+class KnownSources(Protocol):
+    """Pieces that need not be read again, because reading them gave nothing to judge."""
+
+    def key(self, location: str, name: str, raw: str) -> SourceKey | None:
+        """Return what stands for the piece, None if it is not to be remembered."""
+
+    def __contains__(self, key: SourceKey) -> bool: ...
+
+
 @dataclass(slots=True)
 class ParsedRequest:
-    """The fields of one request, in the order in which they stand in it, and the parts beyond a bound."""
+    """The fields of one request, in the order in which they stand in it, and the parts beyond a bound.
+
+    `sources` is filled only where known sources are left out: the pieces that may become known.
+    """
 
     fields: list[Field] = field(default_factory=list)
     not_inspected: list[NotInspected] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
 
 
 _MAX_NAME = 256  # characters of a field's name that are kept for finding it again; a name is read whole as a value
@@ -44,10 +70,13 @@ _MAX_NAME = 256  # characters of a field's name that are kept for finding it aga
 class FieldCollector:
     """Collects fields under the limits of one request."""
 
-    __slots__ = ("_names", "_refused", "fields", "limits", "not_inspected")
+    __slots__ = ("_names", "_refused", "fields", "known", "limits", "not_inspected", "odd_names", "sources")
 
-    def __init__(self, limits: InspectionSettings) -> None:
+    def __init__(self, limits: InspectionSettings, known: KnownSources | None = None) -> None:
         self.limits = limits
+        self.known = known
+        self.sources: list[Source] = []
+        self.odd_names = 0
         self.fields: list[Field] = []
         self.not_inspected: list[NotInspected] = []
         self._names: set[tuple[str, str]] = set()
@@ -74,10 +103,29 @@ class FieldCollector:
 
     def add_name(self, location: str, name: str, decoded_by: tuple[str, ...] = ()) -> None:
         """Append a name that the client chose as a field of its own, once for each location."""
+        self.odd_names += 1
         key = (location, name)
         if key not in self._names:
             self._names.add(key)
             self.add(location, name, name, decoded_by, "name")
+
+    def read_source(self, location: str, name: str, raw: str, read: Callable[[FieldCollector, str, str], None]) -> None:
+        """Read a piece as it was sent by ``read(self, name, raw)``, unless it is known to give nothing to judge.
+
+        A piece with an odd name, or of which something was refused, never becomes known: what it gave may depend on
+        what stood before it.
+        """
+        known = self.known
+        key = None if known is None else known.key(location, name, raw)
+        if known is None or key is None:
+            read(self, name, raw)
+            return
+        if key in known:
+            return
+        start, odd, refused = len(self.fields), self.odd_names, len(self._refused)
+        read(self, name, raw)
+        if odd == self.odd_names and refused == len(self._refused):
+            self.sources.append(Source(key, start, len(self.fields)))
 
     def refuse(self, location: str, name: str, reason: str) -> None:
         """Report a part that is not read; each (location, reason) pair is listed once."""

@@ -15,7 +15,7 @@ import re
 from vedette.config import InspectionSettings
 from vedette.http_request import HTTPRequest
 from vedette.parsing.bodies import read_body
-from vedette.parsing.field import Field, FieldCollector, ParsedRequest
+from vedette.parsing.field import Field, FieldCollector, KnownSources, ParsedRequest
 from vedette.parsing.forms import read_cookies, read_pairs
 from vedette.parsing.values import read_name, read_value
 
@@ -30,23 +30,34 @@ class ParsingPipeline:
     def __init__(self, limits: InspectionSettings | None = None) -> None:
         self.limits = limits or InspectionSettings()
 
-    def parse(self, request: HTTPRequest) -> ParsedRequest:
-        """Return the fields of `request`, decoded, and the parts that a bound left unread."""
-        out = FieldCollector(self.limits)
+    def parse(self, request: HTTPRequest, known: KnownSources | None = None) -> ParsedRequest:
+        """Return the fields of `request`, decoded, and the parts that a bound left unread.
+
+        Headers, cookies, arguments and paths that are `known` to give nothing to judge are left out.
+        """
+        out = FieldCollector(self.limits, known)
         if not _METHOD.match(request.method):
             read_value(out, "header", ":method", request.method)  # named as in HTTP/2 (RFC 9113 section 8.3.1)
         path, _, query = request.target.partition(
             "?"
         )  # a fragment, which browsers never send, stays in what it follows
-        read_value(out, "path", "path", path)
+        out.read_source("path", "path", path, _read_path)
         if query:
             read_pairs(out, "query", query)
         for name, value in request.headers:
             if name.lower() == "cookie":
                 read_cookies(out, value)
             else:
-                read_name(out, "header", name)
-                read_value(out, "header", name, value)
+                out.read_source("header", name, value, _read_header)
         if request.body:
             read_body(out, request)
-        return ParsedRequest(out.fields, out.not_inspected)
+        return ParsedRequest(out.fields, out.not_inspected, out.sources)
+
+
+def _read_path(out: FieldCollector, name: str, raw: str) -> None:
+    read_value(out, "path", name, raw)
+
+
+def _read_header(out: FieldCollector, name: str, raw: str) -> None:
+    read_name(out, "header", name)
+    read_value(out, "header", name, raw)

