@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 import os
 import time
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -22,11 +21,11 @@ import numpy as np
 from vedette.errors import InferenceFailed
 from vedette.http_request import HTTPRequest
 from vedette.inference.evidence import tightest_range, trimmed
-from vedette.inference.inert_memory import InertMemory
 from vedette.inference.policy import Policy
 from vedette.inference.prepared import Prepared, Slice
 from vedette.inference.rows import BUCKET, Reading, Row, cut_runs
 from vedette.inference.score_memory import Key, Remembered, ScoreMemory
+from vedette.inference.source_memory import SourceMemory
 from vedette.parsing.pipeline import ParsingPipeline
 from vedette.sinks.masking import excerpt, is_secret, short_name
 from vedette.tokenization.text_view import view
@@ -58,7 +57,7 @@ class Engine:
         self.policy = Policy.from_settings(waf, threshold=self.threshold)
         self.memory = ScoreMemory(settings.inference.score_memory.max_bytes)
         self._pipeline = ParsingPipeline(waf.inspection)
-        self._inert = InertMemory(settings.inference.score_memory.max_bytes // 4)
+        self._sources = SourceMemory(settings.inference.score_memory.max_bytes, self.memory, self.threshold)
         self._tokenizer = bundle.tokenizer
         self._scorer = bundle.scorer
         self._max_windows = waf.inspection.max_windows
@@ -83,9 +82,11 @@ class Engine:
     def prepare(self, request: HTTPRequest, *, request_id: str | None = None) -> Prepared:
         """Take `request` apart and look up what is known. Pure CPU, bounded by the inspection settings."""
         started_at = time.monotonic()
-        parsed = self._pipeline.parse(request, self._inert)
+        parsed = self._pipeline.parse(request, self._sources)
         fields = parsed.fields
-        prepared = Prepared(request_id or new_request_id(), started_at, fields, parsed.not_inspected)
+        prepared = Prepared(
+            request_id or new_request_id(), started_at, fields, parsed.not_inspected, known_score=parsed.known_score
+        )
         windows_of, key_of = self._tokenizer.windows, self.memory.key
         slots: dict[Key, int] = {}
         for index, field in enumerate(fields):
@@ -104,7 +105,7 @@ class Engine:
                     prepared.costs.append(4 + len(seen) // _CHARS_PER_TOKEN)
                 prepared.reads.append((index, slot, window))
         if parsed.sources:
-            self._inert.add(_inert_sources(parsed.sources, prepared.reads))
+            self._sources.add(_keys_of(parsed.sources, prepared))
         if prepared.keys:
             prepared.answers = self.memory.look_up(prepared.keys)
             prepared.pending = [slot for slot, answer in enumerate(prepared.answers) if answer is None]
@@ -188,6 +189,7 @@ class Engine:
         answers = prepared.answers
         unread = {slot for slot in prepared.pending if answers[slot] is None}
         score = max((answer.score for answer in answers if answer is not None), default=0.0)
+        score = max(score, prepared.known_score)
         findings = self._findings(prepared) if score >= self.threshold else ()
         not_inspected = prepared.not_inspected
         degraded = Degraded.PARTIALLY_INSPECTED if not_inspected else None
@@ -268,13 +270,16 @@ class Engine:
             self.runtime.run(np.ones((1, width), dtype=np.int64))
 
 
-def _inert_sources(sources: list[Source], reads: list[tuple[int, int, Window]]) -> Iterator[SourceKey]:
-    """Keys of the sources none of whose fields is read; both lists are in the order of the request."""
-    read = [index for index, _, _ in reads]
-    for source in sources:
-        at = bisect_left(read, source.start)
-        if at == len(read) or read[at] >= source.end:
-            yield source.key
+def _keys_of(sources: list[Source], prepared: Prepared) -> Iterator[tuple[SourceKey, tuple[Key, ...]]]:
+    """Each source with the keys of what is read of its fields; sources and reads are in the order of the request."""
+    reads, at = prepared.reads, 0
+    for key, start, end in sources:
+        while at < len(reads) and reads[at][0] < start:
+            at += 1
+        first = at
+        while at < len(reads) and reads[at][0] < end:
+            at += 1
+        yield key, tuple([prepared.keys[slot] for _, slot, _ in reads[first:at]])
 
 
 def _list_unread(prepared: Prepared, slots: set[int], reason: str, out: list[NotInspected]) -> None:

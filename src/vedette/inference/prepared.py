@@ -19,6 +19,7 @@ class Prepared:
 
     What the model reads is kept once in a *slot*: `keys`, `windows`, `costs` and `answers` run over slots, and `reads`
     says which field reads which slot, at which place of its value. `pending` are the slots that need the model;
+    `known_score` is the highest score of the pieces that were left out as known harmless;
     `answers` is filled by inference threads, slot by slot, and read by whoever judges. `started_at` is
     ``time.monotonic()``. Setting `abandoned` tells inference that nobody waits any more.
     """
@@ -33,6 +34,7 @@ class Prepared:
     costs: list[int] = field(default_factory=list)
     answers: list[Remembered | None] = field(default_factory=list)
     pending: list[int] = field(default_factory=list)
+    known_score: float = 0.0
     abandoned: bool = False
 
     def slices(self, max_cost: int, *, until: float = math.inf) -> Iterator[Slice]:

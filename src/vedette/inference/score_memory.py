@@ -87,6 +87,20 @@ class ScoreMemory:
             self._hits += len(keys) - misses
         return found
 
+    def recall(self, keys: Sequence[Key]) -> float | None:
+        """Return the highest of the scores remembered for `keys`, None if one of them is not remembered."""
+        entries = self._entries
+        best = 0.0
+        with self._lock:
+            for key in keys:
+                found = entries.get(key)
+                if found is None:
+                    return None
+                entries.move_to_end(key)
+                best = max(best, found.score)
+            self._hits += len(keys)
+        return best
+
     def remember(self, items: Iterable[tuple[Key, Remembered]]) -> None:
         """Store items, forgetting those unused for longest."""
         if not self._max_bytes:

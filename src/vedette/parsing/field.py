@@ -44,24 +44,26 @@ class Source(NamedTuple):
 
 
 class KnownSources(Protocol):
-    """Pieces that need not be read again, because reading them gave nothing to judge."""
+    """Pieces of requests that were read before and found harmless."""
 
     def key(self, location: str, name: str, raw: str) -> SourceKey | None:
         """Return what stands for the piece, None if it is not to be remembered."""
 
-    def __contains__(self, key: SourceKey) -> bool: ...
+    def score(self, key: SourceKey) -> float | None:
+        """Return the score of a known piece, None if it has to be read."""
 
 
 @dataclass(slots=True)
 class ParsedRequest:
     """The fields of one request, in the order in which they stand in it, and the parts beyond a bound.
 
-    `sources` is filled only where known sources are left out: the pieces that may become known.
+    Where known sources are left out, `known_score` is the highest of theirs, and `sources` are those that were read.
     """
 
     fields: list[Field] = field(default_factory=list)
     not_inspected: list[NotInspected] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
+    known_score: float = 0.0
 
 
 _MAX_NAME = 256  # characters of a field's name that are kept for finding it again; a name is read whole as a value
@@ -70,11 +72,13 @@ _MAX_NAME = 256  # characters of a field's name that are kept for finding it aga
 class FieldCollector:
     """Collects fields under the limits of one request."""
 
-    __slots__ = ("_names", "_refused", "fields", "known", "limits", "not_inspected", "odd_names", "sources")
+    __slots__ = ("_names", "_refused", "fields", "known", "known_score", "limits", "not_inspected",
+                 "odd_names", "sources")  # fmt: skip
 
     def __init__(self, limits: InspectionSettings, known: KnownSources | None = None) -> None:
         self.limits = limits
         self.known = known
+        self.known_score = 0.0
         self.sources: list[Source] = []
         self.odd_names = 0
         self.fields: list[Field] = []
@@ -110,7 +114,7 @@ class FieldCollector:
             self.add(location, name, name, decoded_by, "name")
 
     def read_source(self, location: str, name: str, raw: str, read: Callable[[FieldCollector, str, str], None]) -> None:
-        """Read a piece as it was sent by ``read(self, name, raw)``, unless it is known to give nothing to judge.
+        """Read a piece as it was sent by ``read(self, name, raw)``, unless it is known.
 
         A piece with an odd name, or of which something was refused, never becomes known: what it gave may depend on
         what stood before it.
@@ -120,7 +124,9 @@ class FieldCollector:
         if known is None or key is None:
             read(self, name, raw)
             return
-        if key in known:
+        score = known.score(key)
+        if score is not None:
+            self.known_score = max(self.known_score, score)
             return
         start, odd, refused = len(self.fields), self.odd_names, len(self._refused)
         read(self, name, raw)

@@ -33,7 +33,7 @@ class ParsingPipeline:
     def parse(self, request: HTTPRequest, known: KnownSources | None = None) -> ParsedRequest:
         """Return the fields of `request`, decoded, and the parts that a bound left unread.
 
-        Headers, cookies, arguments and paths that are `known` to give nothing to judge are left out.
+        Headers, cookies, arguments, JSON strings and the path are left out where they are `known`.
         """
         out = FieldCollector(self.limits, known)
         if not _METHOD.match(request.method):
@@ -51,7 +51,7 @@ class ParsingPipeline:
                 out.read_source("header", name, value, _read_header)
         if request.body:
             read_body(out, request)
-        return ParsedRequest(out.fields, out.not_inspected, out.sources)
+        return ParsedRequest(out.fields, out.not_inspected, out.sources, out.known_score)
 
 
 def _read_path(out: FieldCollector, name: str, raw: str) -> None:

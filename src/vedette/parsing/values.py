@@ -14,6 +14,7 @@ from typing import Any
 
 from vedette.parsing import decoders
 from vedette.parsing.field import FieldCollector
+from vedette.verdict import LOCATIONS
 
 # Anything that a decoder could act on. A value without these is read as it stands.
 _ENCODED = re.compile(r"[%&\\]|\+A|[^\x00-\x7f]")
@@ -145,7 +146,10 @@ def read_json(
     while stack:
         for path, node in stack[-1]:
             if isinstance(node, str):
-                read_value(out, location, path, node, decoded_by, level)
+                if level or decoded_by:
+                    read_value(out, location, path, node, decoded_by, level)
+                else:
+                    out.read_source(location, path, node, _READ_LEAF[location])
             elif len(stack) > limit:
                 out.refuse(location, path, "max_depth")
             elif isinstance(node, list):
@@ -156,6 +160,11 @@ def read_json(
                 return
         else:
             stack.pop()
+
+
+_READ_LEAF = {
+    location: lambda out, path, text, location=location: read_value(out, location, path, text) for location in LOCATIONS
+}
 
 
 def _children(

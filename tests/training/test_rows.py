@@ -1,0 +1,107 @@
+"""Batches: half attacks, half harmless, within the window, padded, and the attack still in it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vedette.model.detector_config import CLASSES
+from vedette.tokenization.http_tokenizer import HTTPTokenizer
+from vedette.training.corpus import Bag, Example, examples_of, is_copy, place_value, split_keys
+from vedette.training.rows import Rows, Sampler, pad, rows_of
+
+TOKENIZER = HTTPTokenizer.train(["union select", "harmless words here", "alert ( 1 )"] * 3, 500, 32)
+MARK = "union select"
+
+
+def example(text: str, label: str, origin: str = "attacks/x", bag: int = -1) -> Example:
+    return Example("query text", text, label, origin, bag)
+
+
+@pytest.fixture
+def rows() -> Rows:
+    harmless = [example(f"harmless words {number}", "benign", f"benign/{number % 3}") for number in range(60)]
+    attacks = [example(f"{MARK} {number}", "sqli") for number in range(20)]
+    generated = [example(f"alert({number})", "xss", "generated/xss") for number in range(20)]
+    return rows_of([*harmless, *attacks, *generated], TOKENIZER)
+
+
+def test_rows_hold_the_ids_of_their_texts(rows: Rows) -> None:
+    assert len(rows) == 100
+    assert rows.text(0).tolist() == TOKENIZER.encode_texts(["harmless words 0"])[0]
+    assert rows.is_generated(np.arange(100)).sum() == 20
+
+
+def test_an_attack_longer_than_a_window_is_a_bag_of_its_own() -> None:
+    made = rows_of([example("x' or " * 60, "sqli")], TOKENIZER)
+    assert len(made) > 1
+    assert set(made.bag) == {1}
+
+
+def test_batches_are_half_attacks_within_the_window(rows: Rows) -> None:
+    sampler = Sampler(rows, np.random.default_rng(1), TOKENIZER.max_tokens)
+    batches = sampler.batches(64)
+    labels = []
+    for _ in range(16):
+        ids, batch = next(batches)
+        assert ids.shape[0] == 64
+        assert ids.shape[1] <= TOKENIZER.max_tokens
+        assert (ids[:, :2] > 0).all()  # two context words
+        labels += batch.tolist()
+    assert labels.count(0) == len(labels) // 2
+    assert set(labels) == {0, CLASSES.index("sqli"), CLASSES.index("xss")}
+
+
+def test_harmless_text_around_an_attack_leaves_the_attack_in_the_row(rows: Rows) -> None:
+    sampler = Sampler(rows, np.random.default_rng(2), TOKENIZER.max_tokens)
+    mark = TOKENIZER.encode_texts([MARK])[0]
+    row = 60  # the first attack
+    assert rows.label[row] == CLASSES.index("sqli")
+    for _ in range(200):
+        ids = sampler._draw(row, surround=True)
+        assert len(ids) <= TOKENIZER.max_tokens
+        assert any(ids[at : at + len(mark)] == mark for at in range(len(ids)))
+
+
+def test_hard_rows_are_drawn_more_often(rows: Rows) -> None:
+    sampler = Sampler(rows, np.random.default_rng(3), TOKENIZER.max_tokens, hard=np.array([7]))
+    hard = rows.text(7).tolist()
+    drawn = [sampler._harmless()[0] for _ in range(600)]
+    assert 0.3 < sum(ids[2 : 2 + len(hard)] == hard for ids in drawn) / 600 < 0.6
+
+
+def test_padding_is_zeros_behind() -> None:
+    assert pad([[1, 2, 3], [4]]).tolist() == [[1, 2, 3], [4, 0, 0]]
+
+
+def bag(label: str, part: str, *texts: str) -> Bag:
+    return Bag(label, "g", "attacks/x", part, [("query text", text) for text in texts])
+
+
+def test_what_stands_in_harmless_records_is_no_attack_and_single_windows_are_certain() -> None:
+    examples = examples_of(
+        [bag("benign", "train", "same"), bag("sqli", "train", "same", "evil"), bag("xss", "train", "a", "b")]
+    )
+    assert [(e.text, e.label, e.bag) for e in examples] == [
+        ("same", "benign", -1), ("evil", "sqli", -1), ("a", "xss", 1), ("b", "xss", 1),
+    ]  # fmt: skip
+
+
+def test_a_copy_has_all_its_windows_in_training_attacks() -> None:
+    seen = split_keys([bag("sqli", "train", "a", "b"), bag("sqli", "test", "c"), bag("benign", "train", "d")])
+    assert seen == {"a", "b"}
+    assert is_copy(bag("xss", "test", "a").windows, seen)
+    assert not is_copy(bag("xss", "test", "a", "c").windows, seen)
+    assert not is_copy([], seen)
+
+
+def test_a_bare_value_comes_out_of_any_place_as_it_went_in() -> None:
+    import random
+
+    from vedette.parsing.pipeline import ParsingPipeline
+
+    rng = random.Random(4)
+    for value in ("a'b <c>", '"; id #', "x=1&y=2", "\u00e9\u4e2d 100%"):
+        for _ in range(40):
+            fields = ParsingPipeline().parse(place_value(value, rng)).fields
+            assert any(value in field.value for field in fields), (value, fields)
