@@ -148,10 +148,10 @@ class RateLimitSettings(Section):
 
 
 class ScoreMemorySettings(Section):
-    """Remembered scores of field values, keyed by exactly what the model reads."""
+    """What was seen before: scores, keyed by exactly what the model reads, and harmless pieces of requests as sent."""
 
     max_bytes: Annotated[int, Field(ge=0)] = Field(
-        32 * MIB, description="Memory for remembered scores per worker; 0 remembers nothing."
+        32 * MIB, description="Memory per worker, half for scores, half for pieces of requests; 0 remembers nothing."
     )
 
 

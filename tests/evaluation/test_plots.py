@@ -25,6 +25,7 @@ def report(benign: list[float], attacks: list[float], by_class: dict[str, Count]
         by_site={},
         benign_scores=quiet,
         attack_scores=loud,
+        scores_by_class={},
         cpu_us_per_request=None,
     )
 

@@ -35,7 +35,8 @@ def test_rows_hold_the_ids_of_their_texts(rows: Rows) -> None:
 def test_an_attack_longer_than_a_window_is_a_bag_of_its_own() -> None:
     made = rows_of([example("x' or " * 60, "sqli")], TOKENIZER)
     assert len(made) > 1
-    assert set(made.bag) == {1}
+    assert len(set(made.bag)) == 1
+    assert made.bag[0] >= 0
 
 
 def test_batches_are_half_attacks_within_the_window(rows: Rows) -> None:

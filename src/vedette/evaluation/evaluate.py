@@ -55,8 +55,8 @@ class Count:
 class EvaluationReport:
     """What an evaluation found. Rates lie in 0..1; None where nothing was there to be counted.
 
-    `benign_scores` (N,) and `attack_scores` (M,) are whole requests' scores, probes left out. `attacks` counts found
-    attacks, `benign` false alarms.
+    `benign_scores` (N,) and `attack_scores` (M,) are whole requests' scores, probes left out; `scores_by_class` are the
+    attacks', probes too. `attacks` counts found attacks, `benign` false alarms.
     """
 
     model_version: str
@@ -68,6 +68,7 @@ class EvaluationReport:
     by_site: dict[str, Count]
     benign_scores: Scores
     attack_scores: Scores
+    scores_by_class: dict[str, Scores]
     cpu_us_per_request: float | None
 
     @property
@@ -165,6 +166,7 @@ class _Tally:
     benign: list[float] = field(default_factory=list)
     attacks: list[float] = field(default_factory=list)
     by_class: dict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
+    scores: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     by_site: dict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
     false_alarms: int = 0
     found: int = 0
@@ -199,6 +201,7 @@ class _Tally:
             return
         name = record.attack_class or "other"
         self.by_class[name].append(alarm)
+        self.scores[name].append(score)
         if name != PROBE:
             self.attacks.append(score)
             self.found += alarm
@@ -215,6 +218,7 @@ class _Tally:
             by_site={name: Count(len(alarms), sum(alarms)) for name, alarms in self.by_site.items()},
             benign_scores=np.array(self.benign, np.float32),
             attack_scores=np.array(self.attacks, np.float32),
+            scores_by_class={name: np.array(scores, np.float32) for name, scores in self.scores.items()},
             cpu_us_per_request=self.cpu_s / judged * 1e6 if judged else None,
         )
 

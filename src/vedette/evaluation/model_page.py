@@ -12,7 +12,7 @@ from vedette.bundle import Manifest
 
 _INTRODUCTION = """\
 A small Transformer encoder that reads one field of a request at a time. Trained from the sources below;
-the recipe is explained in [training.md](training.md), and what a run did differently stands under "Recipe".
+the recipe is explained in [training.md](training.md).
 """
 _COUNTS = """\
 Counts are records; a bare value in training counts twice, because it is placed twice. The held-out sources and sites
@@ -30,11 +30,19 @@ def model_page(manifest: Manifest, mark: str) -> str:
         _table("Architecture", ("size", "value"), _architecture(manifest.config)),
         _held_out(held_out),
         _table(
-            "Held-out attacks by class, at a false-positive rate of 0.5 % on whole requests",
-            ("class", "attacks", "found"),
+            "Held-out attacks by class",
+            ("class", "attacks", "found at the default threshold", "at a false-positive rate of 0.5 %"),
             (
-                (name, str(entry["n"]), _percent(entry["tpr"]))
-                for name, entry in sorted(held_out.get("by_class_at_0.005", {}).items(), key=lambda i: i[1]["tpr"])
+                (name, f"{entry['n']:,}", _percent(entry["tpr"]), _percent(entry["tpr_at_0.005"]))
+                for name, entry in sorted(held_out.get("by_class", {}).items(), key=lambda i: i[1]["tpr"])
+            ),
+        ),
+        _table(
+            "Held-out sites with false alarms at the default threshold",
+            ("site", "requests", "false alarms"),
+            (
+                (name, f"{entry['n']:,}", _percent(entry["fpr"]))
+                for name, entry in sorted(held_out.get("sites", {}).items(), key=lambda i: -i[1]["fpr"])
             ),
         ),
         _calibration(manifest.calibration),
@@ -51,7 +59,6 @@ def model_page(manifest: Manifest, mark: str) -> str:
         ),
         _screen(training.get("screen", {})),
         _table("Recipe", ("choice", "value"), _plan(training.get("plan", {}))),
-        "".join(f"- {stage}\n" for stage in training.get("stages", [])),
         "## Files\n\n| file | bytes | SHA-256 |\n|---|---|---|\n"
         + "\n".join(f"| {name} | {entry.size:,} | `{entry.sha256}` |" for name, entry in manifest.files.items())
         + "\n",
@@ -66,8 +73,8 @@ def _table(title: str, head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -
     return "\n".join([f"## {title}\n", f"| {' | '.join(head)} |", "|" + "---|" * len(head), *lines, ""])
 
 
-def _percent(rate: float) -> str:
-    return f"{100 * rate:.2f} %"
+def _percent(rate: float | None) -> str:
+    return "" if rate is None else f"{100 * rate:.2f} %"
 
 
 def _architecture(config: dict[str, Any]) -> Iterable[tuple[str, str]]:
@@ -80,14 +87,15 @@ def _held_out(report: dict[str, Any]) -> str:
         return ""
     rows = [(f"{100 * float(rate):g} %", _percent(tpr)) for rate, tpr in report["tpr_at_fpr"].items()]
     rows.append((f"{_percent(report['default']['fpr'])} (default threshold)", _percent(report["default"]["tpr"])))
-    scary = report["scary_values"]
+    low, high = report["intervals"]["fpr"]
+    bare = report["bare_values"]
     return (
         _table("Figures on sites and attack sources never seen in training", ("false-positive rate", "found"), rows)
         + f"\n{report['attacks']:,} attacks and {report['benign']:,} harmless whole requests, exact copies of\n"
-        f"training attacks removed after decoding. Beside these, {scary['n']:,} bare harmless values that look scary\n"
-        f"(regular expressions, code, HTML) raise {_percent(scary['fpr_at_0.005'])} alarms at the threshold of 0.5 %.\n"
-        "Counted during training on the first 64 windows of each record; `vedette evaluate` reads records whole and\n"
-        "may differ, mostly at the strictest rates.\n"
+        f"training attacks removed after decoding; the false-positive rate at the default threshold lies between\n"
+        f"{_percent(low)} and {_percent(high)} (95 %, Wilson). Beside these, {bare['n']:,} bare harmless values that\n"
+        f"look scary (regular expressions, code, HTML) raise {_percent(bare['fpr'])} alarms at the default threshold.\n"
+        "The figures are those of `vedette evaluate` on the file that training writes.\n"
     )
 
 

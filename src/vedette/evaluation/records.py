@@ -45,7 +45,7 @@ def _record(file: str, line: RawLine) -> Iterator[LogEntry]:
     if not line.data.strip():
         return
     try:
-        entry = _parsed(line.data)
+        entry = labelled_request(line.data)
     except MalformedInput as error:
         raise MalformedInput(f"{where}: {error}", field=error.field) from None
     if entry.label is None:
@@ -53,7 +53,7 @@ def _record(file: str, line: RawLine) -> Iterator[LogEntry]:
     yield entry
 
 
-def _parsed(data: bytes) -> LogEntry:
+def labelled_request(data: bytes) -> LogEntry:
     """Like `parse_record`, but a method that is no token does not stop an evaluation: no model reads the method."""
     try:
         return parse_record(data)

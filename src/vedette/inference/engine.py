@@ -55,9 +55,10 @@ class Engine:
             chosen if chosen is not None else bundle.scorer.calibration.threshold_for_budget(waf.false_positive_budget)
         )
         self.policy = Policy.from_settings(waf, threshold=self.threshold)
-        self.memory = ScoreMemory(settings.inference.score_memory.max_bytes)
+        memory_bytes = settings.inference.score_memory.max_bytes // 2
+        self.memory = ScoreMemory(memory_bytes)
         self._pipeline = ParsingPipeline(waf.inspection)
-        self._sources = SourceMemory(settings.inference.score_memory.max_bytes, self.memory, self.threshold)
+        self._sources = SourceMemory(memory_bytes, self.memory, self.threshold)
         self._tokenizer = bundle.tokenizer
         self._scorer = bundle.scorer
         self._max_windows = waf.inspection.max_windows

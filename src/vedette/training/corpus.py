@@ -28,7 +28,7 @@ from vedette.parsing.record import parse_record
 from vedette.tokenization.http_tokenizer import windows_of
 from vedette.tokenization.text_view import view
 from vedette.training.believe import disbelief
-from vedette.training.split import group_of, part_of
+from vedette.training.split import Part, group_of, part_of
 from vedette.verdict import BENIGN
 
 # Names of the slots that values are placed in; drawn alike for attacks and harmless values.
@@ -142,15 +142,32 @@ class Reader:
         return bags
 
 
-def read_file(path: Path, origin: str, seed: int) -> list[Bag]:
-    """Return the bags of one file of the data directory. Records that cannot be read are left out."""
-    rng, reader, bags = random.Random(f"{seed}:{origin}"), Reader(), []
+def records_of(data: Path) -> Iterator[tuple[dict[str, Any], Part]]:
+    """Yield every record of the data directory with the part that it belongs to."""
+    for path in files_of(data):
+        for record in _records(path):
+            yield record, part_of(record)
+
+
+def files_of(data: Path) -> list[Path]:
+    """The files of the data directory that are read, in order."""
+    return [p for p in sorted(data.glob("*/*.jsonl.xz")) if p.name.partition(".")[0] not in _SKIPPED_FILES]
+
+
+def _records(path: Path) -> Iterator[dict[str, Any]]:
     with lzma.open(path, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            try:
-                bags += reader.record(json.loads(line), origin, rng)
-            except RequestError:
-                continue
+        yield from map(json.loads, lines)
+
+
+def read_file(path: Path, seed: int) -> list[Bag]:
+    """Return the bags of one file of the data directory. Records that cannot be read are left out."""
+    origin = f"{path.parent.name}/{path.name.partition('.')[0]}"
+    rng, reader, bags = random.Random(f"{seed}:{origin}"), Reader(), []
+    for record in _records(path):
+        try:
+            bags += reader.record(record, origin, rng)
+        except RequestError:
+            continue
     return bags
 
 
@@ -175,8 +192,7 @@ def generate_bags(label: str, count: int, seed: int) -> list[Bag]:
 def _job(job: tuple[str, str, int, int]) -> list[Bag]:
     kind, argument, count, seed = job
     if kind == "file":
-        path = Path(argument)
-        return read_file(path, f"{path.parent.name}/{path.name.partition('.')[0]}", seed)
+        return read_file(Path(argument), seed)
     return generate_bags(argument, count, seed)
 
 
@@ -190,8 +206,7 @@ class CorpusPlan:
     chunk: int = 5_000
 
     def jobs(self, data: Path) -> list[tuple[str, str, int, int]]:
-        files = [p for p in sorted(data.glob("*/*.jsonl.xz")) if p.name.partition(".")[0] not in _SKIPPED_FILES]
-        jobs = [("file", str(path), 0, self.seed) for path in files]
+        jobs = [("file", str(path), 0, self.seed) for path in files_of(data)]
         for label, total in [
             (BENIGN, self.hard_negatives),
             *((name, self.per_class) for name in GENERATORS if name != BENIGN),
@@ -254,6 +269,3 @@ def split_keys(bags: Iterable[Bag]) -> set[str]:
 def is_copy(windows: Sequence[tuple[str, str]], seen: set[str]) -> bool:
     """True if every window of a held-out attack stands in the training attacks."""
     return bool(windows) and all(text in seen for _, text in windows)
-
-
-__all__ = ["Bag", "CorpusPlan", "Example", "Reader", "build", "examples_of", "is_copy", "split_keys"]

@@ -1,65 +1,38 @@
-"""From a trained run to a bundle: weights, calibration on the int8 model, manifest, held-out report."""
+"""From a trained run to a bundle: weights, calibration by the serving engine, held-out report, manifest."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vedette.bundle import INT8_ONNX, Bundle, save_bundle
+from vedette.bundle import Bundle, save_bundle
 from vedette.bundle_export import stamp_calibration, write_weights
-from vedette.config import InspectionSettings, WafServiceSettings
+from vedette.config import InspectionSettings, Settings, WafServiceSettings
+from vedette.evaluation.curves import threshold_at_fpr
+from vedette.evaluation.evaluate import EvaluationReport, evaluate
+from vedette.evaluation.records import labelled_request
+from vedette.inference.engine import Engine, load_engine
 from vedette.model.detector_config import CLASSES
-from vedette.model.scoring import AnomalyScorer, Calibration
+from vedette.model.scoring import Calibration
+from vedette.parsing.log_entry import LogEntry
 from vedette.tokenization.http_tokenizer import HTTPTokenizer
-from vedette.training.calibrate import calibrate, operating_points
-from vedette.training.corpus import Bag, is_copy, split_keys
+from vedette.training.calibrate import calibrate
+from vedette.training.corpus import Bag, records_of
 from vedette.training.rows import Rows, pad
-from vedette.training.train import Log, Trainer, TrainPlan, summary
+from vedette.training.split import in_sample
+from vedette.training.train import Log, Trainer, summary
 
 _QUANTISATION_ROWS = 4_096
-_ATTACKS_FOR_SCALE = 5_000
-
-
-class _Int8:
-    """The int8 graph over rows of ids, for calibration."""
-
-    def __init__(self, path: Path) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 2
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        self._scorer = AnomalyScorer(CLASSES, Calibration(0.0, 1.0, ((1.0, 0.0),)))
-
-    def bags(self, tokenizer: HTTPTokenizer, bags: list[Bag]) -> NDArray[np.float32]:
-        """Margins of whole records: the worst row of each, -30 where the screen left nothing, (N,)."""
-        worst = np.full(len(bags), -30.0, np.float32)
-        rows, owners = rows_of_bags(tokenizer, bags)
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-        for at in range(0, len(order), 256):
-            part = order[at : at + 256]
-            logits = self._session.run(["logits"], {"ids": pad([rows[i] for i in part])})[0]
-            np.maximum.at(worst, np.array([owners[i] for i in part]), self._scorer.margins(logits))
-        return worst
-
-
-def rows_of_bags(tokenizer: HTTPTokenizer, bags: list[Bag]) -> tuple[list[list[int]], list[int]]:
-    """Every row of every bag, and the number of the bag it belongs to."""
-    rows: list[list[int]] = []
-    owners: list[int] = []
-    for number, bag in enumerate(bags):
-        texts = tokenizer.encode_texts([text for _, text in bag.windows]) if bag.windows else []
-        for (context, _), ids in zip(bag.windows, texts, strict=True):
-            head = tokenizer.context_ids(context)
-            for piece in tokenizer.cut(ids, tokenizer.max_tokens - len(head)):
-                rows.append([*head, *piece])
-                owners.append(number)
-    return rows, owners
+_ATTACKS_FOR_SCALE = 0.03  # share of the training attacks
+_RATE = 0.005  # at which attacks are told by class
+# Scores from which margins can be read back: with a scale of 4, float32 still tells margins of 50 apart.
+_FLAT = Calibration(0.0, 4.0, ((1.0, 0.0),))
 
 
 def quantisation_batches(rows: Rows, seed: int, size: int = 128) -> list[NDArray[np.int64]]:
@@ -80,91 +53,102 @@ def finish(trainer: Trainer, tokenizer: HTTPTokenizer, bags: list[Bag], data: Pa
     weights.mkdir(exist_ok=True)
     model = trainer.average.cpu().eval()
     write_weights(weights, model, tokenizer.sha256, None, quantisation_batches(trainer.rows, trainer.plan.seed))
-    runtime = _Int8(weights / INT8_ONNX)
-    calm = [bag for bag in bags if bag.part == "calibrate"]  # whole requests only
-    quiet = runtime.bags(tokenizer, calm)
-    rng = np.random.default_rng(trainer.plan.seed)
-    loud = [bag for bag in bags if bag.part == "train" and bag.label not in (CLASSES[0], "probe")]
-    sample = [loud[i] for i in rng.choice(len(loud), min(len(loud), _ATTACKS_FOR_SCALE), replace=False)]
-    budget = WafServiceSettings().false_positive_budget
-    calibration = calibrate(quiet, runtime.bags(tokenizer, sample), budget, [bag.group for bag in calm])
-    stamp_calibration(weights, calibration)
-    log(f"calibrated on {len(quiet)} requests: {calibration}")
-    report = held_out_report(runtime, tokenizer, bags, calibration)
-    for line in report_lines(report):
-        log(line)
-    (trainer.run / "held_out.json").write_text(json.dumps(report, indent=2))
 
-    def copy(directory: Path) -> None:
-        for file in weights.iterdir():
-            (directory / file.name).write_bytes(file.read_bytes())
+    def save(path: Path, calibration: Calibration) -> Bundle:
+        stamp_calibration(weights, calibration)
+        return save_bundle(
+            path,
+            name=path.name if path.name != "default" else "vedette",
+            config=model.config,
+            calibration=calibration,
+            tokenizer=tokenizer,
+            write_weights=lambda directory: _copy(weights, directory),
+            limits={"inspection": InspectionSettings().model_dump(), "max_tokens": tokenizer.max_tokens},
+            training=training_manifest(data, bags, trainer),
+        )
 
+    calibration = calibrated(engine_of(save(trainer.run / "uncalibrated", _FLAT)), data, log)
+    return save(out, calibration)
+
+
+def engine_of(bundle: Bundle) -> Engine:
+    """The engine that serves `bundle` by default."""
+    return load_engine(Settings(waf_service=WafServiceSettings(model_path=str(bundle.path))))
+
+
+def calibrated(engine: Engine, data: Path, log: Log) -> Calibration:
+    """Calibrate on whole requests of the calibration sites, judged by the engine that will serve."""
+    sites: list[str] = []
+
+    def calm() -> Iterator[LogEntry]:
+        for entry in entries_of(data, "calibrate"):
+            sites.append(entry.site or "")
+            yield entry
+
+    quiet = margins(evaluate(calm(), engine).benign_scores)
+    loud = margins(evaluate(entries_of(data, "train", _ATTACKS_FOR_SCALE), engine).attack_scores)
+    calibration = calibrate(quiet, loud, WafServiceSettings().false_positive_budget, sites)
+    log(f"calibrated on {len(quiet)} requests of {len(set(sites))} sites: {calibration}")
+    return calibration
+
+
+def entries_of(data: Path, part: str, attack_share: float = 0.0) -> Iterator[LogEntry]:
+    """The harmless records of `part`, or with `attack_share` that share of its attacks."""
+    label = "attack" if attack_share else "benign"
+    for record, its_part in records_of(data):
+        if record["label"] == label and its_part == part and (not attack_share or in_sample(record, attack_share)):
+            yield labelled_request(json.dumps(record).encode())
+
+
+def margins(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Margins (log-odds) of scores that were calibrated by `_FLAT`, (N,)."""
+    p = np.clip(scores.astype(np.float64), 1e-12, 1 - 1e-7)
+    result: NDArray[np.float32] = (_FLAT.scale * np.log(p / (1 - p))).astype(np.float32)
+    return result
+
+
+def with_held_out(bundle: Bundle, report: EvaluationReport, values: EvaluationReport) -> Bundle:
+    """Write the figures on the held-out part into the manifest of `bundle`, whose version stays; return it loaded."""
+    manifest = bundle.manifest
     return save_bundle(
-        out,
-        name=out.name if out.name != "default" else "vedette",
-        config=model.config,
-        calibration=calibration,
-        tokenizer=tokenizer,
-        write_weights=copy,
-        limits={"inspection": InspectionSettings().model_dump(), "max_tokens": tokenizer.max_tokens},
-        training={**training_manifest(data, bags, trainer.plan, report), "stages": stages_of(trainer.run)},
+        bundle.path,
+        name=manifest.name,
+        config=bundle.config,
+        calibration=bundle.calibration,
+        tokenizer=bundle.tokenizer,
+        write_weights=lambda directory: _copy(bundle.path, directory, bundle.weights),
+        limits=manifest.limits,
+        training={**manifest.training, "held_out": held_out_summary(report, values)},
+        created=manifest.created,
     )
 
 
-def held_out_report(
-    runtime: _Int8, tokenizer: HTTPTokenizer, bags: list[Bag], calibration: Calibration
-) -> dict[str, Any]:
-    """Judge the held-out part: true-positive rates at fixed false-positive rates, per class and per source."""
-    seen = split_keys(bags)
-    test = [bag for bag in bags if bag.part == "test"]
-    harmless = [bag for bag in test if bag.label == CLASSES[0] and not bag.bare]
-    bare = [bag for bag in test if bag.label == CLASSES[0] and bag.bare]
-    attacks = [bag for bag in test if bag.label not in (CLASSES[0], "probe") and not is_copy(bag.windows, seen)]
-    quiet, loud = runtime.bags(tokenizer, harmless), runtime.bags(tokenizer, attacks)
-    points = operating_points(quiet, loud)
-    at = points[0.005][0]
-    by_class = {
-        name: {"n": int(mask.sum()), "tpr": float((loud[mask] > at).mean())}
-        for name in sorted({bag.label for bag in attacks})
-        for mask in [np.array([bag.label == name for bag in attacks])]
-    }
-    by_group = {
-        name: {"n": int(mask.sum()), "rate": float((values[mask] > at).mean())}
-        for group, values in ((harmless, quiet), (attacks, loud))
-        for name in sorted({bag.group for bag in group})
-        for mask in [np.array([bag.group == name for bag in group])]
+def held_out_summary(report: EvaluationReport, values: EvaluationReport) -> dict[str, Any]:
+    """What `vedette evaluate` told of the held-out requests and of bare harmless values, for the manifest."""
+    counts = report.to_dict()
+    above = threshold_at_fpr(report.benign_scores, _RATE)
+    found = {
+        name: {
+            "n": len(scores),
+            "tpr": float((scores >= report.threshold).mean()),
+            "tpr_at_0.005": None if above is None else float((scores > above).mean()),
+        }
+        for name, scores in report.scores_by_class.items()
     }
     return {
-        "attacks": len(attacks),
-        "benign": len(harmless),
-        "tpr_at_fpr": {str(rate): tpr for rate, (_, tpr) in points.items()},
-        "default": {
-            "fpr": float((quiet >= calibration.centre).mean()),
-            "tpr": float((loud >= calibration.centre).mean()),
-        },
-        "scary_values": {"n": len(bare), "fpr_at_0.005": float((runtime.bags(tokenizer, bare) > at).mean())},
-        "by_class_at_0.005": by_class,
-        "by_group_at_0.005": by_group,
+        "attacks": counts["attacks"],
+        "benign": counts["benign"],
+        "tpr_at_fpr": counts["tpr_at_fpr"],
+        "default": {"fpr": report.benign.rate, "tpr": report.attacks.rate},
+        "intervals": {"fpr": report.benign.details()["interval"], "tpr": report.attacks.details()["interval"]},
+        "by_class": found,
+        "sites": {name: {"n": count.n, "fpr": count.rate} for name, count in report.by_site.items() if count.hits},
+        "bare_values": {"n": values.benign.n, "fpr": values.benign.rate},
     }
 
 
-def report_lines(report: dict[str, Any]) -> list[str]:
-    """The report as text, worst first."""
-    lines = [f"held out: {report['attacks']} attacks, {report['benign']} harmless; at default {report['default']}"]
-    lines += [f"  TPR at FPR {rate}: {tpr:.4f}" for rate, tpr in report["tpr_at_fpr"].items()]
-    for name, entry in sorted(report["by_class_at_0.005"].items(), key=lambda item: item[1]["tpr"]):
-        lines.append(f"  {name}: {entry['tpr']:.4f} of {entry['n']}")
-    return lines
-
-
-def stages_of(run: Path) -> list[str]:
-    """What was done by hand in a run of several stages: the lines of `stages.txt` in the run directory, if any."""
-    notes = run / "stages.txt"
-    return notes.read_text("utf-8").splitlines() if notes.exists() else []
-
-
-def training_manifest(data: Path, bags: list[Bag], plan: TrainPlan, report: dict[str, Any]) -> dict[str, Any]:
-    """What the model was made of: sources with licences and counts, what the screen swallowed, plan, figures."""
+def training_manifest(data: Path, bags: list[Bag], trainer: Trainer) -> dict[str, Any]:
+    """What the model was made of: sources with licences and counts, what the screen swallowed, the plan."""
     known = json.loads((data / "manifest.json").read_text("utf-8")) if (data / "manifest.json").exists() else {}
     counts = Counter((bag.origin, bag.part) for bag in bags)
     sources = {
@@ -178,9 +162,14 @@ def training_manifest(data: Path, bags: list[Bag], plan: TrainPlan, report: dict
     doubts = Counter(f"{bag.disbelief} ({bag.label})" for bag in bags if bag.disbelief)
     screened = Counter(bag.label for bag in attacks if not bag.windows)
     return {
-        "plan": summary(plan),
+        "plan": summary(trainer.plan),
         "sources": sources,
         "labels_not_believed": dict(sorted(doubts.items())),
         "screen": {"attacks": len(attacks), "swallowed": dict(sorted(screened.items()))},
-        "held_out": {key: value for key, value in report.items() if key != "by_group_at_0.005"},
     }
+
+
+def _copy(source: Path, directory: Path, names: Any = None) -> None:
+    for file in source.iterdir():
+        if names is None or file.name in names:
+            (directory / file.name).write_bytes(file.read_bytes())

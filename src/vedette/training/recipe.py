@@ -7,17 +7,22 @@ import os
 from pathlib import Path
 
 from vedette.bundle import Bundle
-from vedette.config import Settings, WafServiceSettings
 from vedette.errors import ConfigError
 from vedette.evaluation.evaluate import evaluate
 from vedette.evaluation.plots import write_plots
 from vedette.evaluation.records import read_records
-from vedette.inference.engine import load_engine
 from vedette.tokenization.http_tokenizer import HTTPTokenizer
-from vedette.training.finish import finish
-from vedette.training.train import Log, Progress, TrainPlan, prepare_corpus, run_training, write_held_out
-
-HELD_OUT = "held_out.jsonl.gz"
+from vedette.training.finish import engine_of, finish, with_held_out
+from vedette.training.train import (
+    HELD_OUT,
+    HELD_OUT_VALUES,
+    Log,
+    Progress,
+    TrainPlan,
+    prepare_corpus,
+    run_training,
+    write_held_out,
+)
 
 
 def train_bundle(data: Path, run: Path, out: Path, plan: TrainPlan, log: Log, progress: Progress) -> Bundle:
@@ -33,19 +38,24 @@ def train_bundle(data: Path, run: Path, out: Path, plan: TrainPlan, log: Log, pr
     trainer = run_training(data, run, plan, processes, log, progress)
     bags = prepare_corpus(data, run, plan, processes, log)
     tokenizer = HTTPTokenizer.load(run / "vocabulary.json", plan.max_tokens)
-    counts = write_held_out(data, bags, run / HELD_OUT)
+    counts = write_held_out(data, bags, run)
     log(f"held-out records for vedette evaluate: {run / HELD_OUT} {counts}")
-    bundle = finish(trainer, tokenizer, bags, data, out, log)
-    write_report(bundle, run, log)
-    return bundle
+    return write_report(finish(trainer, tokenizer, bags, data, out, log), run, log)
 
 
-def write_report(bundle: Bundle, run: Path, log: Log) -> None:
-    """Judge the held-out records as `vedette evaluate` does; the report and its plots go to ``report/`` in `run`."""
-    settings = Settings(waf_service=WafServiceSettings(model_path=str(bundle.path)))
-    report = evaluate(read_records([run / HELD_OUT]), load_engine(settings))
+def write_report(bundle: Bundle, run: Path, log: Log) -> Bundle:
+    """Judge the held-out records as `vedette evaluate` does.
+
+    The report and its plots go to ``report/`` in `run`, its figures into the bundle's manifest.
+    """
+    engine = engine_of(bundle)
+    report = evaluate(read_records([run / HELD_OUT]), engine)
+    values = evaluate(read_records([run / HELD_OUT_VALUES]), engine)
     directory = run / "report"
     directory.mkdir(exist_ok=True)
     (directory / "evaluation.json").write_text(json.dumps(report.details(), indent=2) + "\n", "utf-8")
     for path in write_plots(report, directory):
         log(f"wrote {path}")
+    for rate, tpr in report.to_dict()["tpr_at_fpr"].items():
+        log(f"attacks found at a false-positive rate of {rate}: {tpr}")
+    return with_held_out(bundle, report, values)

@@ -55,13 +55,18 @@ def part_of(record: dict[str, Any]) -> Part:
         share = next((part for name, part in HELD_OUT_ATTACKS.items() if group.startswith(name)), None)
         if share is None:
             return "train"
-        return "test" if _draw(str(record.get("id"))) % 1000 < share * 1000 else "drop"
+        return "test" if in_sample(record, share) else "drop"
     if label != "benign":
         return "drop"
     sixth = _draw(group) % 6
     if sixth == _SIXTHS["calibrate"] and record.get("site"):  # calibration is about whole requests of browsing people
         return "calibrate"
     return "test" if sixth == _SIXTHS["test"] else "train"
+
+
+def in_sample(record: dict[str, Any], share: float) -> bool:
+    """Whether a record belongs to a random `share` of all; the same records every time."""
+    return _draw(str(record.get("id"))) % 1000 < share * 1000
 
 
 def _draw(key: str) -> int:

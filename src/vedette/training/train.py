@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import lzma
 import math
 import time
 from collections.abc import Callable
@@ -28,12 +27,12 @@ from torch import nn
 from vedette.model.anomaly_detector import AnomalyDetector
 from vedette.model.detector_config import CLASSES, DetectorConfig
 from vedette.tokenization.http_tokenizer import HTTPTokenizer
-from vedette.training.corpus import Bag, CorpusPlan, build, examples_of, is_copy, split_keys
+from vedette.training.corpus import Bag, CorpusPlan, build, examples_of, is_copy, records_of, split_keys
 from vedette.training.rows import Rows, Sampler, pad, rows_of
-from vedette.training.split import part_of
 
 Log = Callable[[str], None]
 Progress = Callable[[int, int, str], None]
+HELD_OUT, HELD_OUT_VALUES = "held_out.jsonl.gz", "held_out_values.jsonl.gz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,29 +75,27 @@ def prepare_corpus(data: Path, run: Path, plan: TrainPlan, processes: int, log: 
     return bags
 
 
-def write_held_out(data: Path, bags: list[Bag], path: Path) -> dict[str, int]:
+def write_held_out(data: Path, bags: list[Bag], run: Path) -> dict[str, int]:
     """Write the held-out records for `vedette evaluate`, without those that training has seen; return counts.
 
-    Bare harmless values, which are no requests, go into a file of their own beside `path`.
+    Bare harmless values, which are no requests, go into a file of their own.
     """
     seen = split_keys(bags)
     copies = {
         bag.record_id for bag in bags if bag.part == "test" and bag.label != CLASSES[0] and is_copy(bag.windows, seen)
     }
-    doubted = {bag.record_id for bag in bags if bag.part == "drop"}
-    left_out = copies | doubted
+    left_out = copies | {bag.record_id for bag in bags if bag.part == "drop"}
     counts = {"attack": 0, "benign": 0, "bare values": 0, "copies removed": len(copies)}
-    values = path.with_name("held_out_values.jsonl.gz")
-    with gzip.open(path, "wt", encoding="utf-8") as requests, gzip.open(values, "wt", encoding="utf-8") as bare:
-        for file in sorted(data.glob("*/*.jsonl.xz")):
-            with lzma.open(file, "rt", encoding="utf-8") as lines:
-                for line in lines:
-                    record = json.loads(line)
-                    if part_of(record) == "test" and record.get("id") not in left_out:
-                        is_bare = record["label"] == CLASSES[0] and record.get("kind") == "value"
-                        counts["bare values" if is_bare else record["label"]] += 1
-                        out = bare if is_bare else requests
-                        out.write(json.dumps({key: value for key, value in record.items() if value is not None}) + "\n")
+    with (
+        gzip.open(run / HELD_OUT, "wt", encoding="utf-8") as requests,
+        gzip.open(run / HELD_OUT_VALUES, "wt", encoding="utf-8") as bare,
+    ):
+        for record, part in records_of(data):
+            if part == "test" and record.get("id") not in left_out:
+                is_bare = record["label"] == CLASSES[0] and record.get("kind") == "value"
+                counts["bare values" if is_bare else record["label"]] += 1
+                out = bare if is_bare else requests
+                out.write(json.dumps({key: value for key, value in record.items() if value is not None}) + "\n")
     return counts
 
 
