@@ -1,7 +1,7 @@
 """The shipped model on cases written for this test: what everybody sends is found, what only looks like it passes.
 
-No case comes from a collection; none is trained on. The model may miss one plain attack in twenty of a family, which is
-far below what `vedette evaluate` measures, and so tells a broken bundle from one that is merely not perfect.
+These are attacks so plain that half of them stand in training data as well: this tells a broken bundle, not a good one.
+How good the model is, on attacks that it never saw, is what `vedette evaluate` measures.
 """
 
 from __future__ import annotations

@@ -95,6 +95,25 @@ def test_what_is_found_in_the_view_is_found_in_the_text(before: str, after: str,
     assert text[low:high] == "<Script>"
 
 
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("a" * 40, "aaaaaa"),
+        ("1663226755", "00000000"),
+        ("140b66f7-fdd5-4444-8888-4e2470057711", "140b66\u202611"),
+        ("rO0ABXNyABFqYXZhLnV0aWw", "ro0abx\u2026aww"),
+        ("some_function_name_that_is_quite_long_indeed", "some_function_\u2026g_indeed"),
+        ("2,14,37,99,120,4,5,6,7", "2,14,3\u2026,7"),
+        ("union select 1,2,3,4,5,6,7,8-- -", "union select 1,2,3,\u2026-- -"),
+        ("x=1,2,3,4,5,6,7,8;id", "x=1,2,3,\u2026;id"),
+        ("1e00000000000000000000000000000000000union select 2", "1e0000\u2026union select 2"),
+        ("192.168.0.1:8080 x1y2 2022-09-14", "192.168.0.1:8080 x1y2 2022-09-14"),
+    ],
+)
+def test_what_the_model_sees_of_runs(text: str, seen: str) -> None:
+    assert view(text) == seen
+
+
 def test_spans_lead_to_the_characters_of_the_value() -> None:
     value = "a " * 40 + "9" * 40 + " <script>alert(1)</script>"
     window = Window("query other", value[10:], 10)

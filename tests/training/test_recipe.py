@@ -81,6 +81,11 @@ def test_a_data_directory_becomes_a_bundle_that_serves(data: Path, tmp_path: Pat
     assert 0 < held_out["attacks"] <= 20
     assert len(list((run / "report").iterdir())) >= 4  # the report and three plots
 
+    figures = training["held_out"]
+    assert figures["attacks"] == held_out["attacks"]
+    assert figures["tpr_at_fpr"] == held_out["tpr_at_fpr"]
+    assert sum(entry["n"] for entry in figures["by_class"].values()) == held_out["attacks"]
+
     engine = load_engine(Settings(waf_service=WafServiceSettings(model_path=str(out))))
     verdict = engine.check(HTTPRequest("GET", "/?q=%3Cscript%3Ealert(1)%3C/script%3E"))
     assert verdict.anomaly_score is not None

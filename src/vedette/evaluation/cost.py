@@ -25,6 +25,7 @@ from vedette.config import Settings
 from vedette.errors import ServiceError
 from vedette.http_request import HTTPRequest
 from vedette.inference.engine import Engine
+from vedette.parsing.pipeline import ParsingPipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,8 @@ def conditions(engine: Engine, requests: Sequence[HTTPRequest], traffic: str) ->
         len(request.target) + len(request.body) + sum(len(name) + len(value) for name, value in request.headers)
         for request in requests
     ]
-    fields = [len(engine.prepare(request).fields) for request in requests[:500]]
+    pipeline = ParsingPipeline()
+    fields = [len(pipeline.parse(request).fields) for request in requests[:500]]
     return {
         "machine": f"{processor()}, {len(os.sched_getaffinity(0))} of {os.cpu_count()} cores, {platform.system()}",
         "versions": f"vedette {__version__}, Python {platform.python_version()}, onnxruntime {version('onnxruntime')}",

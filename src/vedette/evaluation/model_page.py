@@ -29,6 +29,7 @@ def model_page(manifest: Manifest, mark: str) -> str:
         _INTRODUCTION,
         _table("Architecture", ("size", "value"), _architecture(manifest.config)),
         _held_out(held_out),
+        _familiar(training.get("familiar", {}).get("test")),
         _table(
             "Held-out attacks by class",
             ("class", "attacks", "found at the default threshold", "at a false-positive rate of 0.5 %"),
@@ -87,15 +88,25 @@ def _held_out(report: dict[str, Any]) -> str:
         return ""
     rows = [(f"{100 * float(rate):g} %", _percent(tpr)) for rate, tpr in report["tpr_at_fpr"].items()]
     rows.append((f"{_percent(report['default']['fpr'])} (default threshold)", _percent(report["default"]["tpr"])))
-    low, high = report["intervals"]["fpr"]
+    low, high = report["intervals"]["fpr"] or (None, None)
     bare = report["bare_values"]
     return (
         _table("Figures on sites and attack sources never seen in training", ("false-positive rate", "found"), rows)
-        + f"\n{report['attacks']:,} attacks and {report['benign']:,} harmless whole requests, exact copies of\n"
-        f"training attacks removed after decoding; the false-positive rate at the default threshold lies between\n"
-        f"{_percent(low)} and {_percent(high)} (95 %, Wilson). Beside these, {bare['n']:,} bare harmless values that\n"
-        f"look scary (regular expressions, code, HTML) raise {_percent(bare['fpr'])} alarms at the default threshold.\n"
+        + f"\n{report['attacks']:,} attacks and {report['benign']:,} harmless whole requests. Copies of training attacks are\n"
+        "removed after decoding, numbers, spaces and quotes aside. The false-positive rate at the default threshold\n"
+        f"lies between {_percent(low)} and {_percent(high)} (95 %, Wilson). Beside these, {bare['n']:,} bare harmless\n"
+        f"values that look scary (regular expressions, code, HTML) raise {_percent(bare['fpr'])} alarms there.\n"
         "The figures are those of `vedette evaluate` on the file that training writes.\n"
+    )
+
+
+def _familiar(counts: dict[str, int] | None) -> str:
+    if not counts:
+        return ""
+    return (
+        f"Sites share scripts and trackers: of {counts['requests']:,} held-out harmless requests {counts['nothing_read']:,}\n"
+        f"hold nothing that the model reads, and {counts['nothing_new']:,} nothing that training sites did not send as\n"
+        "well, letter for letter. On requests with something new in them the rate of false alarms is higher.\n"
     )
 
 

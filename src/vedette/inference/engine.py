@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from vedette.bundle import Bundle
     from vedette.config import Settings
     from vedette.inference.runtime import ModelRuntime
-    from vedette.parsing.field import Field, Source, SourceKey
+    from vedette.parsing.field import Field, Source
     from vedette.tokenization.http_tokenizer import Window
 
 _CHARS_PER_TOKEN = 3  # of the text view; only to weigh work before it is tokenised
@@ -106,13 +106,25 @@ class Engine:
                     prepared.costs.append(4 + len(seen) // _CHARS_PER_TOKEN)
                 prepared.reads.append((index, slot, window))
         if parsed.sources:
-            self._sources.add(_keys_of(parsed.sources, prepared))
+            self._remember_sources(parsed.sources, prepared)
         if prepared.keys:
             prepared.answers = self.memory.look_up(prepared.keys)
             prepared.pending = [slot for slot, answer in enumerate(prepared.answers) if answer is None]
             if prepared.pending:
                 self._keep_within_bound(prepared)
         return prepared
+
+    def _remember_sources(self, sources: list[Source], prepared: Prepared) -> None:
+        """Hand pieces to the memory with the keys of what is read of them; both lists are in the request's order."""
+        reads, at = prepared.reads, 0
+        for source in sources:
+            while at < len(reads) and reads[at][0] < source.start:
+                at += 1
+            first = at
+            while at < len(reads) and reads[at][0] < source.end:
+                at += 1
+            keys = tuple([prepared.keys[slot] for _, slot, _ in reads[first:at]])
+            self._sources.add(source, prepared.fields[source.start : source.end], keys)
 
     def _keep_within_bound(self, prepared: Prepared) -> None:
         """Drop what lies beyond `max_windows`, the text with the largest share of signs first in line."""
@@ -269,18 +281,6 @@ class Engine:
         """Run the model once for each width, so that the first request pays no set-up. Raises what the model raises."""
         for width in range(BUCKET, self._tokenizer.max_tokens + 1, BUCKET):
             self.runtime.run(np.ones((1, width), dtype=np.int64))
-
-
-def _keys_of(sources: list[Source], prepared: Prepared) -> Iterator[tuple[SourceKey, tuple[Key, ...]]]:
-    """Each source with the keys of what is read of its fields; sources and reads are in the order of the request."""
-    reads, at = prepared.reads, 0
-    for key, start, end in sources:
-        while at < len(reads) and reads[at][0] < start:
-            at += 1
-        first = at
-        while at < len(reads) and reads[at][0] < end:
-            at += 1
-        yield key, tuple([prepared.keys[slot] for _, slot, _ in reads[first:at]])
 
 
 def _list_unread(prepared: Prepared, slots: set[int], reason: str, out: list[NotInspected]) -> None:

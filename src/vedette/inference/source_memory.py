@@ -8,25 +8,33 @@ anew, because it has to be shown.
 
 Pieces are kept as they are, those of secret fields under their keyed BLAKE2b hash (RFC 7693, 128 bits), as in the score
 memory. Two generations stand in for a list of uses: the young one takes what is new and what is met again, and when it
-holds half of the bytes allowed it becomes the old one, whose predecessor is forgotten. Safe to use from many threads:
-dictionaries are changed by single operations, and a lost piece is only read again.
+holds half of the bytes allowed it becomes the old one, whose predecessor is forgotten. Safe to use from many threads: a
+lost update costs no more than reading a piece again. What is left out does not compete for `max_windows`.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 from hashlib import blake2b
+from typing import NamedTuple
 
 from vedette.inference.score_memory import Key, ScoreMemory
-from vedette.parsing.field import SourceKey
+from vedette.parsing.field import Field, Known, Source, SourceKey
 from vedette.sinks.masking import is_secret
 
 MAX_CHARS = 512  # a longer piece hardly ever comes again
+MAX_NAME = 256
 MAX_KEYS = 8
-_ENTRY_BYTES = 240  # table slot, key tuple and value tuple of an entry, without texts
-_KEY_BYTES = 60
+_ENTRY_BYTES = 320  # table slot, key tuple and value tuples of an entry, without texts
+
+
+class _Entry(NamedTuple):
+    """A piece: the number of its fields, and the score memory's keys of what is read of them."""
+
+    fields: int
+    keys: tuple[Key, ...]
 
 
 class SourceMemory:
@@ -37,8 +45,8 @@ class SourceMemory:
         self._scores = scores
         self._threshold = threshold
         self._secret = os.urandom(32)
-        self._young: dict[SourceKey, tuple[Key, ...]] = {}
-        self._old: dict[SourceKey, tuple[Key, ...]] = {}
+        self._young: dict[SourceKey, _Entry] = {}
+        self._old: dict[SourceKey, _Entry] = {}
         self._used = 0
 
     def __len__(self) -> int:
@@ -46,38 +54,46 @@ class SourceMemory:
 
     def key(self, location: str, name: str, raw: str) -> SourceKey | None:
         """Return what stands for the piece `raw` of a request, None if it is not to be remembered."""
-        if len(raw) > MAX_CHARS or len(name) > MAX_CHARS or not self._half:
+        if len(raw) > MAX_CHARS or len(name) > MAX_NAME or not self._half:
             return None
         if location == "cookie" or is_secret(location, name):
-            digest = blake2b(
-                f"{location}\x00{name}\x00".encode("utf-8", "surrogatepass"), digest_size=16, key=self._secret
-            )
-            digest.update(raw.encode("utf-8", "surrogatepass"))
-            return digest.digest()
+            piece = f"{location} {len(name)} {name}{raw}".encode("utf-8", "surrogatepass")
+            return blake2b(piece, digest_size=16, key=self._secret).digest()
         return location, name, raw
 
-    def score(self, key: SourceKey) -> float | None:
-        """Return the score of a piece that is known to be harmless, 0 if nothing of it is read; None if it is not."""
-        read = self._young.get(key)
-        if read is None:
-            read = self._old.get(key)
-            if read is None:
+    def recall(self, key: SourceKey) -> Known | None:
+        """Return what is known of a harmless piece, None if it has to be read."""
+        entry = self._young.get(key)
+        if entry is None:
+            entry = self._old.get(key)
+            if entry is None:
                 return None
-            self.add(((key, read),))
-        if not read:
-            return 0.0
-        score = self._scores.recall(read)
-        return score if score is not None and score < self._threshold else None
+            self._store(key, entry)
+        if not entry.keys:
+            return Known(entry.fields, 0.0)
+        score = self._scores.recall(entry.keys)
+        return Known(entry.fields, score) if score is not None and score < self._threshold else None
 
-    def add(self, pieces: Iterable[tuple[SourceKey, tuple[Key, ...]]]) -> None:
-        """Remember pieces and the score memory's keys of what is read of each."""
-        for key, read in pieces:
-            if len(read) <= MAX_KEYS:
-                self._young[key] = read
-                self._used += _size(key, read)
+    def add(self, source: Source, fields: Sequence[Field], keys: tuple[Key, ...]) -> None:
+        """Remember a piece that was read: its `fields`, and the score memory's keys of what is read of them.
+
+        A piece is not kept where only its reading showed that it holds a secret (``p%61ssword=...``).
+        """
+        if len(keys) > MAX_KEYS:
+            return
+        if not isinstance(source.key, bytes) and any(is_secret(*field[:2], field.kind) for field in fields):
+            return
+        self._store(source.key, _Entry(len(fields), keys))
+
+    def _store(self, key: SourceKey, entry: _Entry) -> None:
+        self._young[key] = entry
+        self._used += _size(key, entry)
         if self._used > self._half:
             self._old, self._young, self._used = self._young, {}, 0
 
 
-def _size(key: SourceKey, read: tuple[Key, ...]) -> int:
-    return _ENTRY_BYTES + _KEY_BYTES * len(read) + (0 if isinstance(key, bytes) else sys.getsizeof(key[2]))
+def _size(key: SourceKey, entry: _Entry) -> int:
+    """Bytes that an entry holds, its score keys as if they were held by nothing else."""
+    texts: list[str | bytes] = [key] if isinstance(key, bytes) else [key[1], key[2]]
+    texts += [key if isinstance(key, bytes) else key[1] for key in entry.keys]
+    return _ENTRY_BYTES + sum(map(sys.getsizeof, texts)) + 64 * len(entry.keys)

@@ -43,14 +43,21 @@ class Source(NamedTuple):
     end: int
 
 
+class Known(NamedTuple):
+    """What is known of a piece that came before: the number of its fields, and the highest score among them."""
+
+    fields: int
+    score: float
+
+
 class KnownSources(Protocol):
     """Pieces of requests that were read before and found harmless."""
 
     def key(self, location: str, name: str, raw: str) -> SourceKey | None:
         """Return what stands for the piece, None if it is not to be remembered."""
 
-    def score(self, key: SourceKey) -> float | None:
-        """Return the score of a known piece, None if it has to be read."""
+    def recall(self, key: SourceKey) -> Known | None:
+        """Return what is known of a piece, None if it has to be read."""
 
 
 @dataclass(slots=True)
@@ -72,15 +79,16 @@ _MAX_NAME = 256  # characters of a field's name that are kept for finding it aga
 class FieldCollector:
     """Collects fields under the limits of one request."""
 
-    __slots__ = ("_names", "_refused", "fields", "known", "known_score", "limits", "not_inspected",
-                 "odd_names", "sources")  # fmt: skip
+    __slots__ = ("_names", "_refused", "fields", "known", "known_score", "left_out", "limits",
+                 "not_inspected", "odd_names", "refusals", "sources")  # fmt: skip
 
     def __init__(self, limits: InspectionSettings, known: KnownSources | None = None) -> None:
         self.limits = limits
         self.known = known
         self.known_score = 0.0
+        self.left_out = 0  # fields of known pieces; they count as if they had been read
         self.sources: list[Source] = []
-        self.odd_names = 0
+        self.odd_names = self.refusals = 0
         self.fields: list[Field] = []
         self.not_inspected: list[NotInspected] = []
         self._names: set[tuple[str, str]] = set()
@@ -89,11 +97,11 @@ class FieldCollector:
     @property
     def full(self) -> bool:
         """True once `max_fields` is reached; producers stop then, having said so by `refuse`."""
-        return len(self.fields) >= self.limits.max_fields
+        return len(self.fields) + self.left_out >= self.limits.max_fields
 
     def add(self, location: str, name: str, value: str, decoded_by: tuple[str, ...] = (), kind: Kind = "value") -> None:
         """Append a field; a value beyond `max_value_chars` is cut and the cut reported."""
-        if len(self.fields) >= self.limits.max_fields:
+        if self.full:
             self.refuse(location, "", "max_fields")
             return
         if len(value) > self.limits.max_value_chars:
@@ -119,22 +127,24 @@ class FieldCollector:
         A piece with an odd name, or of which something was refused, never becomes known: what it gave may depend on
         what stood before it.
         """
-        known = self.known
-        key = None if known is None else known.key(location, name, raw)
-        if known is None or key is None:
+        sources = self.known
+        key = None if sources is None else sources.key(location, name, raw)
+        if sources is None or key is None:
             read(self, name, raw)
             return
-        score = known.score(key)
-        if score is not None:
-            self.known_score = max(self.known_score, score)
+        known = sources.recall(key)
+        if known is not None and len(self.fields) + self.left_out + known.fields <= self.limits.max_fields:
+            self.left_out += known.fields
+            self.known_score = max(self.known_score, known.score)
             return
-        start, odd, refused = len(self.fields), self.odd_names, len(self._refused)
+        start, odd, refusals = len(self.fields), self.odd_names, self.refusals
         read(self, name, raw)
-        if odd == self.odd_names and refused == len(self._refused):
+        if odd == self.odd_names and refusals == self.refusals:
             self.sources.append(Source(key, start, len(self.fields)))
 
     def refuse(self, location: str, name: str, reason: str) -> None:
         """Report a part that is not read; each (location, reason) pair is listed once."""
+        self.refusals += 1
         if (location, reason) not in self._refused:
             self._refused.add((location, reason))
             self.not_inspected.append(

@@ -91,7 +91,7 @@ _LOADED_DOTS = re.compile(
 _SERIALISED = re.compile(r"(?:rO0|gA[IJMNQRSTUVWX]|AAEAAAD|H4sI|BAh|aced0005|ACED0005|800[2-5])[A-Za-z0-9+/_\-]{8}")
 # A plain outside URL is knowledge about the site, not an attack: a host name under letters, path and query of words.
 _PLAIN_URL = re.compile(
-    r"https?://(?:[A-Za-z0-9\-]+\.)+[A-Za-z]{2,18}(?::\d{2,5})?(?P<rest>(?:/[\w\-.~/*!+@]*)?(?:\?[\w\-.=&~,:/*!+@]*)?)\Z"
+    r"https?://(?:[A-Za-z0-9\-]+\.)+[A-Za-z]{2,18}(?::\d{2,5})?(?P<rest>(?:/[\w\-.~/*!+@]*)?(?:\?[\w\-.=&~,:/!+]*)?)\Z"
 )
 _INSIDE_HOST = re.compile(
     r"localhost|internal|metadata|\.local|nip\.io|xip\.io|sslip|oast|burpcollab|interact|intranet|kubernetes|spoofed|vcap|rbndr|rebind"

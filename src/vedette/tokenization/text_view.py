@@ -25,6 +25,7 @@ _WORD = (14, 8)  # characters kept of a long word at its beginning and its end
 _IDENTIFIER = (6, 2)  # of one that holds digits: serialised objects are told by their first characters
 _LIST = (6, 1)
 _DIGIT = re.compile(r"[0-9]")
+_LETTERS_AT_END = re.compile(r"[a-z]+\Z")
 
 
 def fold_case(text: str) -> str:
@@ -40,7 +41,11 @@ def _kept(match: re.Match[str]) -> tuple[int, int]:
     kind = match.lastgroup
     if kind == "list":
         return _LIST
-    return _IDENTIFIER if kind == "mixed" or _DIGIT.search(match[0]) else _WORD
+    if kind == "mixed" or _DIGIT.search(match[0]):
+        # Letters at the end may be a word that only leans on digits: `1e0000000union select`.
+        letters = _LETTERS_AT_END.search(match[0], len(match[0]) - _WORD[1])
+        return _IDENTIFIER[0], max(_IDENTIFIER[1], len(letters[0]) if letters else 0)
+    return _WORD
 
 
 def _shorten(match: re.Match[str]) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import lzma
 import random
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ _NAMES = (
 ).split()
 _PLACES = ("query",) * 7 + ("form",) * 4 + ("json",) * 5 + ("multipart", "xml", "path", "cookie", "cookie", "header")
 _MUTATED = 0.4  # share of generated attacks that are mutated as well
+_NUMBERS, _BLANKS = re.compile(r"[0-9]+"), re.compile(r"[\s'\"]+")
 _SKIPPED_FILES = ("ambiguous_blns", "ambiguous_sql_spider", "sql_bi_ambiguous")
 # Which header or place the values of a file belong in, where they are not free text.
 _HOME = {"user_agents": "User-Agent", "referrers": "Referer", "cookies": "Cookie", "mail_headers": "X-Mail"}
@@ -262,10 +264,14 @@ def examples_of(bags: Iterable[Bag]) -> list[Example]:
 
 
 def split_keys(bags: Iterable[Bag]) -> set[str]:
-    """Return what training has seen of attacks, after decoding: the texts, without their places."""
-    return {text for bag in bags if bag.part == "train" and bag.label != BENIGN for _, text in bag.windows}
+    """Return what training has seen of attacks, after decoding, as `is_copy` compares: without places."""
+    return {_bare(text) for bag in bags if bag.part == "train" and bag.label != BENIGN for _, text in bag.windows}
 
 
 def is_copy(windows: Sequence[tuple[str, str]], seen: set[str]) -> bool:
-    """True if every window of a held-out attack stands in the training attacks."""
-    return bool(windows) and all(text in seen for _, text in windows)
+    """True if every window of a held-out attack stands in the training attacks, but for numbers, spaces and quotes."""
+    return bool(windows) and all(_bare(text) in seen for _, text in windows)
+
+
+def _bare(text: str) -> str:
+    return _NUMBERS.sub("0", _BLANKS.sub("", text))

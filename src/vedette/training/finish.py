@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from vedette.bundle import Bundle, save_bundle
 from vedette.bundle_export import stamp_calibration, write_weights
 from vedette.config import InspectionSettings, Settings, WafServiceSettings
+from vedette.errors import RequestError
 from vedette.evaluation.curves import threshold_at_fpr
 from vedette.evaluation.evaluate import EvaluationReport, evaluate
 from vedette.evaluation.records import labelled_request
@@ -97,7 +99,8 @@ def entries_of(data: Path, part: str, attack_share: float = 0.0) -> Iterator[Log
     label = "attack" if attack_share else "benign"
     for record, its_part in records_of(data):
         if record["label"] == label and its_part == part and (not attack_share or in_sample(record, attack_share)):
-            yield labelled_request(json.dumps(record).encode())
+            with suppress(RequestError):  # as training does, a record that is no request is left out
+                yield labelled_request(json.dumps(record).encode())
 
 
 def margins(scores: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -166,6 +169,22 @@ def training_manifest(data: Path, bags: list[Bag], trainer: Trainer) -> dict[str
         "sources": sources,
         "labels_not_believed": dict(sorted(doubts.items())),
         "screen": {"attacks": len(attacks), "swallowed": dict(sorted(screened.items()))},
+        "familiar": {part: familiar(bags, part) for part in ("calibrate", "test")},
+    }
+
+
+def familiar(bags: list[Bag], part: str) -> dict[str, int]:
+    """How many harmless requests of `part` there are, hold nothing that the model reads, or nothing new to it.
+
+    The same scripts and trackers stand in many sites, so a site that was never trained on still sends what others sent.
+    """
+    harmless = [bag for bag in bags if bag.label == CLASSES[0]]
+    trained = {window for bag in harmless if bag.part == "train" for window in bag.windows}
+    judged = [bag for bag in harmless if bag.part == part and not bag.bare]
+    return {
+        "requests": len(judged),
+        "nothing_read": sum(not bag.windows for bag in judged),
+        "nothing_new": sum(bool(bag.windows) and trained.issuperset(bag.windows) for bag in judged),
     }
 
 

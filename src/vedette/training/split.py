@@ -2,9 +2,8 @@
 
 Attack sources in `HELD_OUT_ATTACKS` and one benign site or source in six judge; another sixth of the sites calibrates;
 the rest trains. What a held-out record shares with the training records after decoding is removed from the held-out
-side. The fold was chosen before any model was judged on it: whole collections, so that every family stands in it, and
-none that shares an origin with a training collection (the template collections of scanners copy each other, so all of
-them train).
+side. The fold was chosen before any model was judged on it: whole collections, so that every family stands in it. The
+template collections of scanners copy each other, so all of them train.
 """
 
 from __future__ import annotations
