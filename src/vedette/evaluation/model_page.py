@@ -92,8 +92,8 @@ def _held_out(report: dict[str, Any]) -> str:
     bare = report["bare_values"]
     return (
         _table("Figures on sites and attack sources never seen in training", ("false-positive rate", "found"), rows)
-        + f"\n{report['attacks']:,} attacks and {report['benign']:,} harmless whole requests. Copies of training attacks are\n"
-        "removed after decoding, numbers, spaces and quotes aside. The false-positive rate at the default threshold\n"
+        + f"\n{report['attacks']:,} attacks and {report['benign']:,} harmless whole requests. Copies of training attacks\n"
+        "are removed after decoding, numbers, spaces and quotes aside. The false-positive rate at the default threshold\n"
         f"lies between {_percent(low)} and {_percent(high)} (95 %, Wilson). Beside these, {bare['n']:,} bare harmless\n"
         f"values that look scary (regular expressions, code, HTML) raise {_percent(bare['fpr'])} alarms there.\n"
         "The figures are those of `vedette evaluate` on the file that training writes.\n"
@@ -104,9 +104,10 @@ def _familiar(counts: dict[str, int] | None) -> str:
     if not counts:
         return ""
     return (
-        f"Sites share scripts and trackers: of {counts['requests']:,} held-out harmless requests {counts['nothing_read']:,}\n"
-        f"hold nothing that the model reads, and {counts['nothing_new']:,} nothing that training sites did not send as\n"
-        "well, letter for letter. On requests with something new in them the rate of false alarms is higher.\n"
+        f"Sites share scripts and trackers: of {counts['requests']:,} held-out harmless requests\n"
+        f"{counts['nothing_read']:,} hold nothing that the model reads, and {counts['nothing_new']:,} nothing that\n"
+        "training sites did not send as well, letter for letter. On requests with something new in them the rate of\n"
+        "false alarms is higher.\n"
     )
 
 
