@@ -54,6 +54,16 @@ def case(text: str, **record: Any) -> tuple[dict[str, Any], list[tuple[str, str]
             "placeholder instead of a payload",
         ),
         (
+            case("query { viewer { login name } }", **VALUE, **{"class": "graphql"}),
+            case("{a{b{c{d{e{f{g{id}}}}}}}}", **VALUE, **{"class": "graphql"}),
+            "plain GraphQL",
+        ),
+        (
+            case("{__typename}", **VALUE, **{"class": "graphql"}),
+            case("{__schema{types{name}}}", **VALUE, **{"class": "graphql"}),
+            "plain GraphQL",
+        ),
+        (
             case("# CVE-2020-12345 \u2014 a server may run code", **VALUE, **{"class": "codei"}),
             case("; id # CVE-2020-12345", **VALUE, **{"class": "cmdi"}),
             "prose about an attack",

@@ -94,9 +94,10 @@ def _held_out(report: dict[str, Any]) -> str:
         _table("Figures on sites and attack sources never seen in training", ("false-positive rate", "found"), rows)
         + f"\n{report['attacks']:,} attacks and {report['benign']:,} harmless whole requests. Copies of training\n"
         "attacks are removed after decoding, numbers, spaces and quotes aside. The false-positive rate at the default\n"
-        f"threshold lies between {_percent(low)} and {_percent(high)} (95 %, Wilson). Beside these, {bare['n']:,} bare harmless\n"
-        f"values that look scary (regular expressions, code, HTML) raise {_percent(bare['fpr'])} alarms there.\n"
-        "The figures are those of `vedette evaluate` on the file that training writes.\n"
+        f"threshold lies between {_percent(low)} and {_percent(high)} (95 %, Wilson).\n"
+        f"Beside these, {bare['n']:,} bare harmless values that look scary (regular expressions, code, HTML) raise\n"
+        f"{_percent(bare['fpr'])} alarms there. The figures are those of `vedette evaluate` on the file that training\n"
+        "writes.\n"
     )
 
 

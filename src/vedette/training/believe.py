@@ -8,6 +8,7 @@ manifest.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,6 +40,27 @@ _DOCTYPE_HEAD = re.compile(r"<!doctype\s+\w+\s*\[\s*\Z", re.IGNORECASE)
 _FRAGMENT = re.compile(r"(?:[(\[{=,+]|<%\w*>?|\$b)\s*\Z")
 
 
+# GraphQL that asks for no more than applications do; a flood is told by depth or by one word many times over.
+_GRAPHQL_SIGN = re.compile(
+    r"__schema|__type\s*\(|\b_service\b|\b_entities\b|[\"'][^\"']*(?:['<;|`]|\.\./|\$\w|\bunion\b|\b(?:or|and)\b\s|://)",
+    re.IGNORECASE,
+)
+_GRAPHQL_DEPTH, _GRAPHQL_REPEATS = 7, 8
+
+
+def _plain_graphql(text: str) -> bool:
+    depth = deepest = 0
+    for sign in re.findall(r"[{}]", text):
+        depth += 1 if sign == "{" else -1
+        deepest = max(deepest, depth)
+    words = Counter(re.findall(r"[@\w]+", text))
+    return (
+        deepest < _GRAPHQL_DEPTH
+        and max(words.values(), default=0) < _GRAPHQL_REPEATS
+        and not _GRAPHQL_SIGN.search(text)
+    )
+
+
 def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str | None:
     """Return why the label of an attack record is not believed, or None. `windows` are (context, view)."""
     source, label = str(record.get("source") or ""), record.get("class")
@@ -55,6 +77,8 @@ def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str
         return "probe for a file"
     if source.startswith(_FRAGMENT_SOURCES) and _FRAGMENT.search(str(record.get("value") or "")):
         return "fragment of a payload"
+    if label == "graphql" and all(_plain_graphql(text) for text in texts):
+        return "plain GraphQL"
     value = str(record.get("value") or "")
     if _ADVISORY.match(value):
         return "prose about an attack"

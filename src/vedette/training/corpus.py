@@ -186,7 +186,8 @@ def generate_bags(label: str, count: int, seed: int) -> list[Bag]:
         if label == "shellshock" and rng.random() < 0.6:
             home = rng.choice(("User-Agent", "Referer", "X-Api"))
         windows = reader.windows(place_value(value, rng, home))
-        if windows:
+        made = {"class": label, "kind": "value", "value": value, "source": "generated"}
+        if windows and (label == BENIGN or disbelief(made, windows) is None):
             bags.append(Bag(label, f"generated:{label}", f"generated/{label}", "train", windows))
     return bags
 

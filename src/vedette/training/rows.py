@@ -1,8 +1,9 @@
 """Examples as arrays of token ids, and the batches drawn from them.
 
 One row is what the model sees at once: context ids, then at most ``max_tokens`` of text. Batches draw attacks and
-harmless rows half and half; attack classes by the square root of their number, generated and collected examples in
-equal parts; harmless rows at random over their origins and, two in five, from those that the model last found hardest.
+harmless rows half and half; attack classes by the square root of their number, and within a class generated and
+collected examples likewise, at most half of them collected; harmless rows at random over their origins and, two in
+five, from those that the model last found hardest.
 """
 
 from __future__ import annotations
@@ -98,6 +99,7 @@ class Sampler:
     max_tokens: int
     hard: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     _attacks: dict[int, list[NDArray[np.int64]]] = field(default_factory=dict)
+    _collected: dict[int, float] = field(default_factory=dict)  # share of a class's draws from its first pool
     _benign: list[NDArray[np.int64]] = field(default_factory=list)
     _benign_weights: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
@@ -117,7 +119,9 @@ class Sampler:
         for label in np.unique(self.rows.label[attack_rows]):
             of_class = self.rows.label[attack_rows] == label
             pools = [attack_rows[of_class & ~is_generated], attack_rows[of_class & is_generated]]
-            self._attacks[int(label)] = [pool for pool in pools if len(pool)]
+            self._attacks[int(label)] = pools
+            roots = [float(len(pool)) ** 0.5 for pool in pools]  # or a handful of records would be learned by heart
+            self._collected[int(label)] = min(roots[0] / sum(roots), 0.5) if len(pools[1]) else 1.0
 
     def batches(self, size: int, groups: int = 8) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """Yield (ids (B, T), labels (B,)) without end; `groups` batches are drawn at once and cut by length."""
@@ -136,8 +140,8 @@ class Sampler:
                 yield pad([ids for ids, _ in cut]), np.array([label for _, label in cut], np.int64)
 
     def _attack(self, label: int) -> tuple[list[int], int]:
-        pools = self._attacks[label]
-        pool = pools[self.rng.integers(len(pools))]
+        collected, generated = self._attacks[label]
+        pool = collected if self.rng.random() < self._collected[label] else generated
         return self._draw(int(pool[self.rng.integers(len(pool))]), surround=True), label
 
     def _harmless(self) -> tuple[list[int], int]:
