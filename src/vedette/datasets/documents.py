@@ -44,19 +44,6 @@ def graphql_document(rng: random.Random) -> str:
     return rng.choice((operation, f"{operation} {fragment}"))
 
 
-def persisted_query(rng: random.Random) -> str:
-    """Return a piece of a storefront's query as it stands in a URL: aliases and spreads without white space."""
-    spreads = [rng.choice(_WORDS).title() + rng.choice(_WORDS).title() for _ in range(rng.randint(1, 5))]
-    pieces = []
-    for _ in range(rng.randint(3, 30)):
-        word = rng.choice(_WORDS) + rng.choice(("", "_" + rng.choice(_WORDS)))
-        alias = rng.choice(("", f"{rng.choice(_WORDS)}: ", f"{word}s: "))
-        spread = "..." + rng.choice(spreads)
-        pieces.append(alias + word + rng.choice((f"{{{spread}}}", f"{{{spread}V2}}", "", f"{{{rng.choice(_WORDS)}}}")))
-    more = f'}}}}}}all{word.title()}s(id_in: ["{rng.randbytes(6).hex()}"]){{edges{{node{{id}}}}}}'
-    return rng.choice(("", " ", ",")).join(pieces) + rng.choice(("", "}", "}}", more))
-
-
 def _selection(rng: random.Random, depth: int) -> str:
     fields = []
     for _ in range(rng.randint(2, 9)):

@@ -46,15 +46,14 @@ _ATTACKS: dict[str, Generator] = {
     "graphql": graphql.generate, "upload": upload.generate, "ssrf": ssrf.generate, "redirect": redirect.generate,
 }  # fmt: skip
 _HARMLESS_SHARE = 0.4
-_DOCUMENT_SHARE = 0.06
+_DOCUMENT_SHARE = 0.02
 
 
 def generate_benign(rng: random.Random) -> str:
     """Return one hard negative, from one of the sets of templates."""
     draw = rng.random()
     if draw < _DOCUMENT_SHARE:
-        kinds = (documents.document_type, documents.graphql_document, documents.persisted_query)
-        return rng.choices(kinds, (1, 5, 4))[0](rng)
+        return documents.document_type(rng) if rng.random() < 0.15 else documents.graphql_document(rng)
     return harmless.generate(rng) if draw < _HARMLESS_SHARE else benign.generate(rng)
 
 

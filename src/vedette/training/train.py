@@ -37,11 +37,7 @@ HELD_OUT, HELD_OUT_VALUES = "held_out.jsonl.gz", "held_out_values.jsonl.gz"
 
 @dataclass(frozen=True, slots=True)
 class TrainPlan:
-    """All choices of a run. `steps` batches of `batch` windows; 8,800 of 256 take about an hour on two cores.
-
-    The learning rate falls on a cosine to `second_cycle_at`, and once more from `second_cycle_rate` of its peak to the
-    end (warm restart; Loshchilov and Hutter, "SGDR", 2017).
-    """
+    """All choices of a run. `steps` batches of `batch` windows; 8,000 of 256 take about an hour on two cores."""
 
     corpus: CorpusPlan = field(default_factory=CorpusPlan)
     vocab_size: int = 4096
@@ -51,9 +47,7 @@ class TrainPlan:
     n_heads: int = 3
     d_ff: int = 384
     dropout: float = 0.0
-    steps: int = 8_800
-    second_cycle_at: int = 8_000
-    second_cycle_rate: float = 0.3
+    steps: int = 8_000
     batch: int = 256
     learning_rate: float = 1.5e-3
     warm_up: int = 400
@@ -65,14 +59,6 @@ class TrainPlan:
     hard_sample: int = 100_000
     hard_keep: float = 0.08
     seed: int = 7
-
-    def rate_at(self, step: int) -> float:
-        """Learning rate of a step."""
-        peak, start, end = self.learning_rate * min(1.0, (step + 1) / self.warm_up), 0, self.second_cycle_at
-        if step >= end:
-            peak, start, end = self.learning_rate * self.second_cycle_rate, end, self.steps
-        done = min(1.0, (step - start) / max(1, end - start))
-        return peak * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
 def prepare_corpus(data: Path, run: Path, plan: TrainPlan, processes: int, log: Log) -> list[Bag]:
@@ -177,8 +163,10 @@ class Trainer:
 
     def _one(self, ids: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
         plan = self.plan
+        warm = min(1.0, (self.step + 1) / plan.warm_up)
+        rate = plan.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.step / plan.steps)))
         for group in self.optimizer.param_groups:
-            group["lr"] = plan.rate_at(self.step)
+            group["lr"] = rate
         self.model.train()
         logits, _ = self.model(torch.from_numpy(ids).to(self.device))
         loss = self.loss(logits, torch.from_numpy(labels).to(self.device))
