@@ -31,7 +31,7 @@ _SPLIT = r" ?\p{L}+|[0-9]{1,3}| ?[^\s\p{L}0-9]+|\s+"
 WHOLE = 512
 SEGMENT = 2048
 _OVERLAP = 128
-_HALO = 64  # characters read on each side of a hot spot in a long value
+_HALO = 32  # characters read on each side of a hot spot in a long value
 
 
 class Window(NamedTuple):
