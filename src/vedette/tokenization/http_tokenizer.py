@@ -2,7 +2,7 @@
 
 A value is read whole: a text with more tokens than one window is cut into rows that overlap. Values longer than
 `WHOLE` characters are first cut to the surroundings of their hot spots (see `screen`), in segments of `SEGMENT`:
-padding costs nothing and hides nothing.
+padding costs nothing and keeps nothing from being read.
 
     field -> windows(field): [] if inert, else [Window(context, text, offset), ...]
     windows -> encode(windows): for each window its rows of ids, each at most `max_tokens` long
