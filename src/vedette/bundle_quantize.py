@@ -11,7 +11,6 @@ What is different in the graph:
 - each linear layer is one integer product with its bias (``MatMulIntegerToFloat``); a ReLU is the lower saturation
   bound of the first feed-forward product (``QGemm``), whose output stays in 8 bits. Both belong to the domain
   ``com.microsoft``, which every onnxruntime build has;
-- the pooled head multiplies (B, D) rather than (B, T, D) by the class weights;
 - weights use 7 bits per channel: u8 x s8 products of processors without VNNI add pairs in 16 bits, which 8-bit weights
   can overflow (255 * 127 * 2 > 32,767). So every processor gives the same scores.
 
@@ -141,6 +140,7 @@ class _Graph:
     def __init__(self, detector: AnomalyDetector, weights: dict[str, Array], ranges: dict[str, _Range]) -> None:
         self.config, self.weights, self.ranges = detector.config, weights, ranges
         self.relu = detector.config.activation == "relu"
+        self.tables = {name: detector.get_buffer(name).cpu().numpy() for name in ("cos", "sin", "band")}
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
 
@@ -165,17 +165,20 @@ class _Graph:
 
     def _encoder(self) -> None:
         d, depth = self.config.d_model, self.config.n_layers
-        pads = self.op("Equal", "ids", self.const(np.int64(0)))
-        masked = self.op("Mul", self.op("Cast", pads, to=1), self.const(np.float32(-1e4)))  # (B, T)
+        table = self.weights["tokens.weight"].copy()
+        table[0] = 0  # so that padding can be summed up with the context
+        x = self.op("Gather", self.const(table), "ids")  # (B, T, D)
+        no_text = self.op("LessOrEqual", "ids", self.const(np.int64(self.config.context_tokens)))
+        no_text = self.op("Cast", no_text, to=1)  # (B, T)
+        masked = self.op("Mul", no_text, self.const(np.float32(-1e4)))
+        context = self.op("MatMul", self.op("Unsqueeze", no_text, self.ints(1)), x)  # (B, 1, D)
         shape = self.op("Shape", "ids")
-        n_tokens = self.op("Shape", "ids", start=1, end=2)
         cube = self.op("Concat", shape, self.ints(d), axis=0)  # (B, T, D)
-        n_rows = self.op("Shape", "ids", start=0, end=1)
-        square = self.op("Concat", n_rows, self.ints(1), n_tokens, n_tokens, axis=0)
-        mask = self.op("Expand", self.op("Unsqueeze", masked, self.ints(1, 2)), square)  # (B, 1, T, T)
-        places = self.op("Slice", self.const(self.weights["positions"]), self.ints(0), n_tokens, self.ints(0))
-        x = self.op("Add", self.op("Gather", self.const(self.weights["tokens.weight"]), "ids"), places)
-        x = self.op("Reshape", x, self.ints(-1, d))  # (B*T, D)
+        n_tokens = self.op("Shape", "ids", start=1, end=2)
+        square = self.op("Concat", n_tokens, n_tokens, axis=0)
+        near = self.op("Slice", self.const(self.tables["band"]), self.ints(0, 0), square, self.ints(0, 1))  # (T, T)
+        mask = self.op("Add", near, self.op("Unsqueeze", masked, self.ints(1, 2)))  # (B, 1, T, T)
+        x = self.op("Reshape", self.op("Add", x, context), self.ints(-1, d))  # (B*T, D)
         for i in range(depth):
             x = self._layer(f"layers.{i}", x, mask, cube)
         x = self.op("Reshape", self.norm("norm", x), cube)
@@ -188,6 +191,7 @@ class _Graph:
         weight, bias = self.weights[f"{name}.qkv.weight"], self.weights[f"{name}.qkv.bias"]
         parts = [slice(start, start + d) for start in (0, d, 2 * d)]
         q, k, v = (self.op("Reshape", self.product(y, weight[part], bias[part]), cube) for part in parts)
+        q, k = (self.op("RotaryEmbedding", z, *self.rotation(), domain=MICROSOFT) for z in (q, k))
         scale = float((d // heads) ** -0.5)
         mixed = self.op("Attention", q, k, v, mask, q_num_heads=heads, kv_num_heads=heads, scale=scale)
         y = self.quantized(f"{name}.out", self.op("Reshape", mixed, self.ints(-1, d)))
@@ -202,20 +206,16 @@ class _Graph:
         return self.quantized(f"{name}.down", self.op("Gelu", self.product(y, *self.linear(f"{name}.up"))))
 
     def _head(self, x: str, masked: str) -> None:
-        """x (B, T, D), masked (B, T) -1e4 where padded -> outputs. Shares are a[t] * x[t] W, summed over t first."""
-        weight = self.weights["classify.weight"]  # (C, D)
-        pool = self.op("MatMul", x, self.const(self.weights["pool.weight"].T))  # (B, T, 1)
-        pool = self.op("Add", self.op("Squeeze", pool, self.ints(2)), self.const(self.weights["pool.bias"]))
-        pool = self.op("Softmax", self.op("Add", pool, masked), axis=-1)  # (B, T)
-        pooled = self.op("MatMul", self.op("Unsqueeze", pool, self.ints(1)), x)  # (B, 1, D)
-        pooled = self.op("Squeeze", pooled, self.ints(1))
-        bias = self.const(self.weights["bias"])
-        logits = self.op("Gemm", pooled, self.const(weight.T), bias, outputs=["logits"])
-        attacks = self.op("Slice", logits, self.ints(1), self.ints(len(weight)), self.ints(1))
-        top = self.op("ArgMax", attacks, axis=1, keepdims=0)  # (B,)
-        direction = self.op("Gather", self.const(weight[1:] - weight[:1]), top)  # (B, D)
-        along = self.op("MatMul", x, self.op("Unsqueeze", direction, self.ints(2)))  # (B, T, 1)
-        self.op("Mul", self.op("Squeeze", along, self.ints(2)), pool, outputs=["evidence"])
+        """x (B, T, D), masked (B, T) -1e4 where padded -> outputs."""
+        weight, shift = self.linear("odds")
+        odds = self.op("Add", self.op("MatMul", x, self.const(weight.T)), self.const(shift))  # (B, T, C - 1)
+        odds = self.op("Add", odds, self.op("Unsqueeze", masked, self.ints(2)))
+        attacks = self.op("ReduceLogSumExp", odds, self.ints(1), keepdims=0)  # (B, C - 1)
+        self.op("Pad", attacks, self.ints(0, 1, 0, 0), outputs=["logits"])
+        top = self.op("ArgMax", attacks, axis=1, keepdims=1)  # (B, 1)
+        chosen = self.op("Gather", self.const(np.eye(len(weight), dtype=np.float32)), top)  # (B, 1, C - 1)
+        along = self.op("MatMul", odds, self.op("Transpose", chosen, perm=[0, 2, 1]))  # (B, T, 1)
+        self.op("Relu", self.op("Squeeze", along, self.ints(2)), outputs=["evidence"])
 
     def linear(self, name: str) -> tuple[Array, Array]:
         """Weight (out, in) and bias (out) of a linear layer."""
@@ -225,6 +225,10 @@ class _Graph:
         """Layer norm over the last axis, torch's epsilon."""
         scale, shift = (self.const(self.weights[f"{name}.{part}"]) for part in ("weight", "bias"))
         return self.op("LayerNormalization", x, scale, shift, axis=-1, epsilon=1e-5)
+
+    def rotation(self) -> tuple[str, str, str]:
+        """First position, cosines and sines of rotary positions."""
+        return self.ints(0), self.const(self.tables["cos"]), self.const(self.tables["sin"])
 
     def quantized(self, layer: str, x: str) -> tuple[str, _Range]:
         """x as u8 in the input range of `layer`."""

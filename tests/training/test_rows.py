@@ -102,7 +102,7 @@ def test_a_bare_value_comes_out_of_any_place_as_it_went_in() -> None:
     from vedette.parsing.pipeline import ParsingPipeline
 
     rng = random.Random(4)
-    for value in ("a'b <c>", '"; id #', "x=1&y=2", "\u00e9\u4e2d 100%"):
+    for value in ("a'b <c>", '"; id #', "x& id >y", "\u00e9\u4e2d 100%"):
         for _ in range(40):
             fields = ParsingPipeline().parse(place_value(value, rng)).fields
             assert any(value in field.value for field in fields), (value, fields)

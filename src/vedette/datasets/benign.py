@@ -22,11 +22,11 @@ from vedette.datasets.grammar import Grammar, load_grammar
 MAX_CHARS = 600
 """No value is longer; longer ones are cut wherever that falls, as logs and windows cut theirs."""
 
-GRAMMARS = ("common", "prose", "markup", "code", "web", "query", "sites", "docs", "more")
+GRAMMARS = ("common", "prose", "markup", "code", "web", "query", "sites", "docs", "more", "apps")
 """The grammar files, each named after its prefix `benign_`."""
 
-_TOPICS = ("prose", "names", "markup", "code", "web", "query", "sites", "docs", "more")
-_TOPIC_WEIGHTS = (20, 8, 11, 14, 16, 11, 10, 8, 9)
+_TOPICS = ("prose", "names", "markup", "code", "web", "query", "sites", "docs", "more", "apps")
+_TOPIC_WEIGHTS = (20, 8, 11, 14, 16, 11, 10, 8, 9, 18)
 _BLOB_SHARE = 0.12
 _JOIN_SHARE = 0.06
 _WRAP_SHARE = 0.06

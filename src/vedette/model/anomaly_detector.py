@@ -1,8 +1,12 @@
-"""The detector: a small pre-norm Transformer encoder with additive attention pooling (torch).
+"""The detector: a small pre-norm Transformer encoder with a local view, whose strongest tokens decide (torch).
 
-Each token adds its own share to every class logit: ``logit[c] = sum_t a[t] * v[t, c] + b[c]`` with pooling weights
-``a`` (Ilse et al., "Attention-based Deep Multiple Instance Learning", 2018; additive form after Javed et al.,
-"Additive MIL", 2022). So the span that made a verdict is read off the same run that made it.
+Each token gives log-odds of every attack class against benign; those of a window are the log-sum-exp of its tokens',
+a smooth maximum (multiple-instance learning; Pinheiro & Collobert, "From Image-level to Pixel-level Labeling", 2015).
+A token attends to its neighbours only (sliding-window attention; Beltagy et al., "Longformer", 2020), their distance
+being told by rotation (Su et al., "RoFormer", 2021), and the words of the context are added to each token. So what a
+token says depends on `reach` tokens on either side of it and on nothing else: padding beyond them can neither lower nor
+raise it, by construction, and where an attack stands in its window does not matter. The span that made a verdict is
+read off the same run that made it.
 
 Attention is written as plain matrix products: the exported graph then quantises to int8 whole, and any pair of
 (batch, tokens) shapes runs through it.
@@ -16,7 +20,28 @@ from torch.nn import functional as F
 
 from vedette.model.detector_config import DetectorConfig
 
+_ODDS_AT_FIRST = -4.0  # so that a window of a hundred tokens begins undecided
+_ROTARY_BASE = 500.0  # wavelengths of 6 to about 2,000 tokens
 _MASKED = -1e4  # additive; exp(-1e4) is 0 in fp32 and the value survives fp16 and int8 scales
+
+
+def rotations(config: DetectorConfig) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of rotary positions, each (max_tokens, head size / 2)."""
+    half = config.d_model // config.n_heads // 2
+    angles = torch.arange(config.max_tokens)[:, None] * _ROTARY_BASE ** (-torch.arange(half) / half)
+    return angles.cos(), angles.sin()
+
+
+def band(config: DetectorConfig) -> Tensor:
+    """Bias of attention scores (max_tokens, max_tokens): 0 within `attention_window` tokens, else masked."""
+    at = torch.arange(config.max_tokens)
+    return ((at[:, None] - at).abs() > config.attention_window).to(torch.float32) * _MASKED
+
+
+def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """x (B, H, T, d), cos and sin (T, d / 2) -> x with its pairs (i, i + d / 2) rotated."""
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
 
 
 class EncoderLayer(nn.Module):
@@ -33,11 +58,12 @@ class EncoderLayer(nn.Module):
         self.activate = F.relu if config.activation == "relu" else F.gelu
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """x (B, T, D), bias (B, 1, 1, T) added to the attention scores -> (B, T, D)."""
+    def forward(self, x: Tensor, bias: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """x (B, T, D), bias (B, 1, T, T) added to the attention scores, rotations (T, d / 2) -> (B, T, D)."""
         B, T, D = x.shape
         qkv = self.qkv(self.norm1(x)).reshape(B, T, 3, self.n_heads, D // self.n_heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, H, T, D/H)
+        q, k = _rotated(q, cos, sin), _rotated(k, cos, sin)
         if self.training:  # the fused kernel, equal up to rounding
             mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)  # (B, H, T, D/H)
         else:
@@ -51,34 +77,40 @@ class EncoderLayer(nn.Module):
 class AnomalyDetector(nn.Module):
     """Token ids of one window of one field -> class logits and each token's evidence."""
 
+    cos: Tensor
+    sin: Tensor
+    band: Tensor
+
     def __init__(self, config: DetectorConfig, dropout: float = 0.0) -> None:
         super().__init__()
         self.config = config
         self.tokens = nn.Embedding(config.vocab_size, config.d_model, padding_idx=0)
-        self.positions = nn.Parameter(torch.zeros(config.max_tokens, config.d_model))
         self.layers = nn.ModuleList(EncoderLayer(config, dropout) for _ in range(config.n_layers))
         self.norm = nn.LayerNorm(config.d_model)
-        self.pool = nn.Linear(config.d_model, 1)
-        self.classify = nn.Linear(config.d_model, len(config.classes), bias=False)
-        self.bias = nn.Parameter(torch.zeros(len(config.classes)))
+        self.odds = nn.Linear(config.d_model, len(config.classes) - 1)
         self.dropout = nn.Dropout(dropout)
         nn.init.normal_(self.tokens.weight, std=0.02)
-        nn.init.normal_(self.positions, std=0.02)
+        for name, table in zip(("cos", "sin", "band"), (*rotations(config), band(config)), strict=True):
+            self.register_buffer(name, table, persistent=False)
+        nn.init.constant_(self.odds.bias, _ODDS_AT_FIRST)
 
     def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """ids int64 (B, T), 0 pads -> logits (B, C) and evidence (B, T).
+        """ids int64 (B, T), 0 pads -> logits (B, C), that of benign being 0, and evidence (B, T).
 
-        Evidence is each token's share in (strongest attack logit - benign logit); over a row it sums to that
-        difference up to the class biases. Padding does not change a row's result.
+        Evidence is each token's log-odds of the strongest class of its row, at least 0. Context words come first in a
+        row and are no text: they have no evidence of their own. Padding does not change a row's result.
         """
-        bias = (ids == 0).to(torch.float32) * _MASKED  # (B, T)
-        x = self.dropout(self.tokens(ids) + self.positions[: ids.shape[1]])
+        T = ids.shape[1]
+        x = self.tokens(ids)
+        is_text = ids > self.config.context_tokens  # (B, T)
+        words = (~is_text & (ids > 0)).to(x.dtype).unsqueeze(1)  # (B, 1, T)
+        x = self.dropout(x + words @ x)
+        masked = (~is_text).to(x.dtype) * _MASKED
+        bias = self.band[:T, :T] + masked[:, None, None, :]
         for layer in self.layers:
-            x = layer(x, bias[:, None, None, :])
-        x = self.norm(x)
-        weights = torch.softmax(self.pool(x).squeeze(-1) + bias, dim=-1)  # (B, T)
-        logits = self.classify((weights.unsqueeze(1) @ x).squeeze(1)) + self.bias  # pooled (B, D) -> (B, C)
-        top = logits[:, 1:].argmax(-1) + 1  # (B,) strongest attack class
-        direction = self.classify.weight[top] - self.classify.weight[0]  # (B, D)
-        evidence = (x @ direction.unsqueeze(-1)).squeeze(-1) * weights
-        return logits, evidence
+            x = layer(x, bias, self.cos[:T], self.sin[:T])
+        odds = self.odds(self.norm(x)) + masked.unsqueeze(-1)  # (B, T, C - 1)
+        attacks = torch.logsumexp(odds, dim=1)  # (B, C - 1)
+        logits = F.pad(attacks, (1, 0))
+        top = attacks.argmax(-1, keepdim=True).unsqueeze(1).expand(-1, odds.shape[1], -1)  # (B, T, 1)
+        return logits, F.relu(odds.gather(2, top).squeeze(-1))

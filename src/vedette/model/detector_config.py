@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vedette.errors import BundleError
+from vedette.tokenization.context import CONTEXT_WORDS
 from vedette.verdict import ATTACK_CLASSES, BENIGN
 
 CLASSES = (BENIGN, *ATTACK_CLASSES)
@@ -22,19 +23,27 @@ class DetectorConfig:
     n_layers: int = 2
     n_heads: int = 3
     d_ff: int = 384
+    attention_window: int = 16  # tokens on either side that a token attends to
+    context_tokens: int = len(CONTEXT_WORDS)  # ids 1 to this are words of the context, the others are text
     activation: str = "relu"  # of the feed-forward block; a ReLU costs nothing in int8, a GELU a fifth of the run
     classes: tuple[str, ...] = CLASSES
 
     def __post_init__(self) -> None:
-        sizes = (self.vocab_size, self.max_tokens, self.d_model, self.n_layers, self.n_heads, self.d_ff)
+        sizes = (self.vocab_size, self.max_tokens, self.d_model, self.n_layers, self.n_heads, self.d_ff,
+                 self.attention_window, self.context_tokens)  # fmt: skip
         if any(type(size) is not int or not 0 < size <= 1_000_000 for size in sizes):
             raise BundleError("detector sizes must be positive integers")
         if self.activation not in ("relu", "gelu"):
             raise BundleError(f"activation {self.activation!r} is neither relu nor gelu")
-        if self.d_model % self.n_heads:
-            raise BundleError(f"d_model {self.d_model} is not divisible by n_heads {self.n_heads}")
+        if self.d_model % (2 * self.n_heads):
+            raise BundleError(f"d_model {self.d_model} is not divisible by twice n_heads {self.n_heads}")
         if not self.classes or self.classes[0] != BENIGN or len(set(self.classes)) != len(self.classes):
             raise BundleError(f"classes must be unique and begin with {BENIGN!r}")
+
+    @property
+    def reach(self) -> int:
+        """How many tokens on either side of a token can change what it says."""
+        return self.n_layers * self.attention_window
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON types only."""

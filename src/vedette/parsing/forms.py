@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 from vedette.parsing import decoders
 from vedette.parsing.field import FieldCollector
 from vedette.parsing.values import read_name, read_value
 
+_PLAIN = re.compile(r"[A-Za-z0-9_.\-\[\]]+\Z")
+# A space, a quote or a sign of a language, escaped or not: in a name only where a value was cut.
+_CUT = re.compile(r"[\s+<>|;`$\"'(){}]|%(?:[01].|2[0247-9]|3[bce]|60|7[bcd])", re.IGNORECASE)
+# A value that ends so goes on behind the ampersand: in the middle of a command line, or behind a quote.
+_OPEN = re.compile(r"(?:[;|`\"'(<>]|%(?:0[ad]|2[278]|3[bce]|60|7c))\Z", re.IGNORECASE)
+
 
 def read_pairs(out: FieldCollector, location: str, text: str) -> None:
     """Read ``a=1&b=2`` (WHATWG URL, application/x-www-form-urlencoded parsing). Repeated names are kept.
 
-    A semicolon is no separator: servers differ on it, and as part of a value the text around it is read whole.
+    A semicolon is no separator: servers differ on it, and as part of a value the text around it is read whole. Pieces
+    whose names no form has, as of a value whose ampersands nobody escaped, are read alone and once more together with
+    the argument before them.
     """
+    read = _READ_PAIR[location]
+    torn = ""  # an argument, as far as it goes, that bare ampersands of its own value have cut into pieces
     for pair in _pieces(out, location, text, "&"):
+        name, sign, _ = pair.partition("=")
         if pair:
-            name, _, _ = pair.partition("=")
-            out.read_source(location, name, pair, _READ_PAIR[location])
+            out.read_source(location, name, pair, read)
+        if torn and (_CUT.search(name) if sign else "&" in torn or not _PLAIN.match(name) or _OPEN.search(torn)):
+            torn += "&" + pair
+            continue
+        _read_torn(out, location, torn)
+        torn = pair
+    _read_torn(out, location, torn)
+
+
+def _read_torn(out: FieldCollector, location: str, text: str) -> None:
+    """Read an argument once more with what stands behind its bare ampersands: `q=1;x=&id >f` is one command."""
+    text = text.rstrip("&")
+    if "&" in text:
+        out.read_source(location, text.partition("=")[0], text, _READ_PAIR[location])
 
 
 def _read_pair(location: str, out: FieldCollector, name: str, pair: str) -> None:

@@ -42,6 +42,7 @@ _NAMES = (
     "a b c x y z v t d e f g"
 ).split()
 _PLACES = ("query",) * 7 + ("form",) * 4 + ("json",) * 5 + ("multipart", "xml", "path", "cookie", "cookie", "header")
+_RAW, _UNESCAPED = 0.15, "&=;/?:@$,'()*!|<>\"{}[]`"  # scanners escape no more than the request line needs
 _MUTATED = 0.4  # share of generated attacks that are mutated as well
 _NUMBERS, _BLANKS = re.compile(r"[0-9]+"), re.compile(r"[\s'\"]+")
 _SKIPPED_FILES = ("ambiguous_blns", "ambiguous_sql_spider", "sql_bi_ambiguous")
@@ -63,7 +64,7 @@ class Bag(msgspec.Struct, array_like=True):
 
 
 def place_value(value: str, rng: random.Random, home: str | None = None) -> HTTPRequest:
-    """Put a bare value into one slot of an otherwise empty request, encoded so that decoding gives it back.
+    """Put a bare value into one slot of an otherwise empty request, mostly encoded so that decoding gives it back.
 
     `home` is the header it belongs in, or "filename" for the name of an uploaded file; None draws a place.
     """
@@ -76,7 +77,8 @@ def place_value(value: str, rng: random.Random, home: str | None = None) -> HTTP
     if home:
         return HTTPRequest("GET", "/", ((home, value),))
     place, name = rng.choice(_PLACES), rng.choice(_NAMES)
-    escaped = quote(value, safe="", errors="surrogatepass")
+    is_raw = place in ("query", "form") and rng.random() < _RAW
+    escaped = quote(value, safe=_UNESCAPED if is_raw else "", errors="surrogatepass")
     if place == "query":
         return HTTPRequest("GET", f"/?{name}={escaped}")
     if place == "path":

@@ -23,9 +23,9 @@ _CHUNK = 20_000
 CROP = 40
 # What attackers send most counts most; a tautology is SQL far more often than XPath, and a probe is hardly an attack.
 _EMPHASIS = {"sqli": 2.0, "xss": 1.5, "cmdi": 2.0, "traversal": 1.5, "xpath": 0.4, "probe": 0.3}
-SURROUND = 32  # tokens of harmless text around a row, at most, in three cases of four; else all that has room
+SURROUND = 64  # tokens of harmless text around a row, at most, in three cases of four; else all that has room
 HARD = 0.4  # share of harmless rows drawn from the hardest
-SURROUNDED, SURROUNDED_HARMLESS = 0.5, 0.15  # how often: of attacks, and of harmless rows, lest padding tell them apart
+SURROUNDED, SURROUNDED_HARMLESS = 0.6, 0.15  # how often: of attacks, and of harmless rows, lest padding tell them apart
 
 
 @dataclass(slots=True)
