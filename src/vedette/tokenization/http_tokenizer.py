@@ -51,6 +51,7 @@ class HTTPTokenizer:
         if not 32 <= max_tokens <= 4096:
             raise BundleError(f"max_tokens must lie between 32 and 4096, not {max_tokens}")
         self._bpe = tokenizer
+        self._bpe.encode_special_tokens = True  # a text that spells "[pad]" or "[query]" holds these letters, no more
         self.max_tokens = max_tokens
         ids = {word: tokenizer.token_to_id(f"[{word}]") for word in CONTEXT_WORDS}
         missing = [word for word, token in ids.items() if token is None]
