@@ -45,6 +45,12 @@ def test_a_file_that_is_no_vocabulary_is_refused(tmp_path: Path, text: str) -> N
         HTTPTokenizer.load(tmp_path / "missing.json")
 
 
+@pytest.mark.parametrize("word", ["[pad]", "[query]", "[id]"])
+def test_a_text_cannot_spell_padding_or_context(word: str) -> None:
+    words = len(CONTEXT_WORDS)
+    assert all(token > words for token in TOKENIZER.encode_texts([f"a{word}<b>{word}"])[0])
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(LONG_TEXT, max_size=3))
 def test_rows_cover_every_token(texts: list[str]) -> None:
