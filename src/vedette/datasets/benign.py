@@ -178,6 +178,8 @@ def _base64_blob(rng: random.Random) -> str:
     else:
         raw = bytes(rng.randrange(256) if rng.random() < 0.12 else 0 for _ in range(size))
     text = (base64.urlsafe_b64encode if rng.random() < 0.4 else base64.b64encode)(raw).decode()
+    if rng.random() < 0.25:
+        text = text.translate(str.maketrans("+/=", rng.choice(("$-*", "*.~", "-$_", "!*-"))))
     if rng.random() < 0.15:
         text = "\n".join(text[start : start + 76] for start in range(0, len(text), 76))
     return text.rstrip("=") if rng.random() < 0.3 else text
@@ -243,7 +245,14 @@ def _hash(rng: random.Random) -> str:
 def _random_ascii(rng: random.Random) -> str:
     """A generated password, key or compressed token over all printable characters."""
     alphabet = string.ascii_letters + string.digits + "".join(rng.sample(string.punctuation, rng.randint(1, 32)))
-    return "".join(rng.choices(alphabet, k=rng.randint(3, 80)))
+    return "".join(rng.choices(alphabet, k=rng.randint(3, rng.choice((80, 80, 400)))))
+
+
+def _packed(rng: random.Random) -> str:
+    """Text compressed into characters of the whole basic plane, as lz-string does for a browser's storage."""
+    points = (rng.choice((rng.randint(0x20, 0x7E), rng.randint(0xA1, 0xD7FF), rng.randint(0xA1, 0xD7FF)))
+              for _ in range(rng.randint(5, 120)))  # fmt: skip
+    return "".join(map(chr, points))
 
 
 def _script_text(rng: random.Random) -> str:
@@ -285,6 +294,6 @@ def _json_tree(rng: random.Random) -> str:
 _SHAPES: tuple[Shape, ...] = (
     _compressed, _compressed, _utf16, _file_start, _document, _document, _document, _document,
     _bytes_as_text, _printable_runs, _protobuf, _protobuf, _control_characters, _base64_blob,
-    _base64_blob, _repeated, _token, _svg_path, _hex_dump, _hash, _random_ascii, _script_text, _script_text,
+    _base64_blob, _packed, _packed, _random_ascii, _repeated, _token, _svg_path, _hex_dump, _hash, _random_ascii, _script_text, _script_text,
     _mojibake, _json_tree, _json_tree,
 )  # fmt: skip

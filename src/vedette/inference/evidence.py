@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-SHARE = 0.8  # of the positive evidence that the range must hold; less cuts attacks short, more drags in their padding
+# Of the positive evidence that the range must hold. Of generated attacks in prose, 0.8 covers 54 % of the characters
+# and 0.4 characters beside them, 0.9 covers 65 % and 0.5, 0.95 covers 69 % and 1.4.
+SHARE = 0.9
 
 
 def tightest_range(evidence: NDArray[np.float32], share: float = SHARE) -> tuple[int, int]:
