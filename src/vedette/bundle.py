@@ -33,6 +33,7 @@ from vedette.bundle_metadata import ModelMetadata, onnx_metadata, safetensors_me
 from vedette.errors import BundleError
 from vedette.model.detector_config import CLASSES, DetectorConfig
 from vedette.model.scoring import AnomalyScorer, Calibration
+from vedette.tokenization.context import CONTEXT_WORDS
 from vedette.tokenization.http_tokenizer import HTTPTokenizer
 
 FORMAT = 1
@@ -135,7 +136,7 @@ def load_bundle(path: str | Path) -> Bundle:
     _check_classes(config, where)
     contents = {name: _read_verified(path / name, entry) for name, entry in manifest.files.items()}
     tokenizer = HTTPTokenizer.from_json(contents[VOCABULARY].decode("utf-8", "replace"), config.max_tokens)
-    if tokenizer.sha256 != manifest.vocab_sha256 or tokenizer.vocab_size != config.vocab_size:
+    if not _belong_together(tokenizer, config, manifest.vocab_sha256):
         raise BundleError(f"{path / VOCABULARY}: vocabulary and model do not belong together")
     calibration = Calibration.from_dict(manifest.calibration)
     for name in manifest.files:
@@ -222,7 +223,7 @@ def _load_loose(path: Path, vocab_path: Path | None) -> Bundle:
     if calibration is None:
         raise BundleError(f"{path}: has no calibration in its metadata, so its scores mean nothing yet")
     tokenizer = _tokenizer(vocab_path or _vocabulary_for(path), config)
-    if tokenizer.sha256 != metadata.vocab_sha256 or tokenizer.vocab_size != config.vocab_size:
+    if not _belong_together(tokenizer, config, metadata.vocab_sha256):
         raise BundleError(f"{vocab_path or _vocabulary_for(path)}: vocabulary and model {path} do not belong together")
     entry = _entry(data)
     manifest = Manifest(
@@ -268,6 +269,11 @@ def _parse_manifest(data: bytes, where: Path) -> Manifest:
     if manifest.version != _version(manifest.name, manifest.content_hash()):
         raise BundleError(f"{where}: was altered: its version does not fit its contents")
     return manifest
+
+
+def _belong_together(tokenizer: HTTPTokenizer, config: DetectorConfig, vocab_sha256: str) -> bool:
+    sizes = (tokenizer.vocab_size, len(CONTEXT_WORDS))
+    return tokenizer.sha256 == vocab_sha256 and sizes == (config.vocab_size, config.context_tokens)
 
 
 def _check_classes(config: DetectorConfig, where: Path) -> None:

@@ -11,6 +11,7 @@ from tests.tiny_bundle import tokenizer
 from vedette.errors import BundleError
 from vedette.model.anomaly_detector import AnomalyDetector
 from vedette.model.detector_config import DetectorConfig
+from vedette.tokenization.context import CONTEXT_WORDS
 
 CONTEXT = [3, 9]
 FIRST_TEXT = DetectorConfig(400).context_tokens + 1
@@ -92,6 +93,10 @@ def test_the_logit_of_benign_is_zero_and_a_row_without_text_is_no_attack() -> No
     empty = logits(model, CONTEXT)
     assert np.isfinite(empty).all()
     assert (empty[1:] < -1000).all()
+
+
+def test_ids_of_context_words_come_first() -> None:
+    assert DetectorConfig(400).context_tokens == len(CONTEXT_WORDS)
 
 
 def test_sizes_that_do_not_fit_are_refused() -> None:

@@ -294,6 +294,7 @@ def _json_tree(rng: random.Random) -> str:
 _SHAPES: tuple[Shape, ...] = (
     _compressed, _compressed, _utf16, _file_start, _document, _document, _document, _document,
     _bytes_as_text, _printable_runs, _protobuf, _protobuf, _control_characters, _base64_blob,
-    _base64_blob, _packed, _packed, _random_ascii, _repeated, _token, _svg_path, _hex_dump, _hash, _random_ascii, _script_text, _script_text,
+    _base64_blob, _packed, _packed, _random_ascii, _repeated, _token, _svg_path, _hex_dump, _hash, _random_ascii,
+    _script_text, _script_text,
     _mojibake, _json_tree, _json_tree,
 )  # fmt: skip

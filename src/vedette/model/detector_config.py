@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vedette.errors import BundleError
-from vedette.tokenization.context import CONTEXT_WORDS
 from vedette.verdict import ATTACK_CLASSES, BENIGN
 
 CLASSES = (BENIGN, *ATTACK_CLASSES)
@@ -24,7 +23,7 @@ class DetectorConfig:
     n_heads: int = 3
     d_ff: int = 384
     attention_window: int = 16  # tokens on either side that a token attends to
-    context_tokens: int = len(CONTEXT_WORDS)  # ids 1 to this are words of the context, the others are text
+    context_tokens: int = 37  # ids 1 to this are words of the context (`tokenization.context`), the others are text
     activation: str = "relu"  # of the feed-forward block; a ReLU costs nothing in int8, a GELU a fifth of the run
     classes: tuple[str, ...] = CLASSES
 

@@ -58,6 +58,8 @@ class HTTPTokenizer:
         if missing or tokenizer.token_to_id(PAD) != self.pad_id:
             raise BundleError(f"the vocabulary lacks the context tokens {missing[:5]}")
         self._context_ids: dict[str, int] = {word: int(token) for word, token in ids.items() if token is not None}
+        if max(self._context_ids.values()) != len(CONTEXT_WORDS):
+            raise BundleError("the vocabulary must begin with padding and the context tokens")
         self._contexts: dict[str, list[int]] = {}
         self.vocab_size = int(tokenizer.get_vocab_size())
 
