@@ -24,22 +24,22 @@ def read_pairs(out: FieldCollector, location: str, text: str) -> None:
     the argument before them.
     """
     read = _READ_PAIR[location]
-    torn = ""  # an argument, as far as it goes, that bare ampersands of its own value have cut into pieces
+    torn: list[str] = []  # an argument and what bare ampersands have cut off it
     for pair in _pieces(out, location, text, "&"):
         name, sign, _ = pair.partition("=")
         if pair:
             out.read_source(location, name, pair, read)
-        if torn and (_CUT.search(name) if sign else "&" in torn or not _PLAIN.match(name) or _OPEN.search(torn)):
-            torn += "&" + pair
-            continue
-        _read_torn(out, location, torn)
-        torn = pair
+        if torn and (_CUT.search(name) if sign else len(torn) > 1 or not _PLAIN.match(name) or _OPEN.search(torn[0])):
+            torn.append(pair)
+        else:
+            _read_torn(out, location, torn)
+            torn = [pair] if pair else []
     _read_torn(out, location, torn)
 
 
-def _read_torn(out: FieldCollector, location: str, text: str) -> None:
-    """Read an argument once more with what stands behind its bare ampersands: `q=1;x=&id >f` is one command."""
-    text = text.rstrip("&")
+def _read_torn(out: FieldCollector, location: str, torn: list[str]) -> None:
+    """Read an argument once more with what stands behind its bare ampersands: ``q=1;x=&id >f`` is one command."""
+    text = "&".join(torn).rstrip("&")
     if "&" in text:
         out.read_source(location, text.partition("=")[0], text, _READ_PAIR[location])
 
