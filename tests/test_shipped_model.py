@@ -73,3 +73,34 @@ def test_an_attack_behind_padding_is_found(engine: Engine, padding: str) -> None
     verdict = engine.check(HTTPRequest("POST", "/comment", FORM, body))
     assert verdict.is_anomaly
     assert verdict.not_inspected == ()
+
+
+PROSE = "All human beings are born free and equal in dignity and rights. " * 4
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "<script>alert(1)</script>",
+        "' UNION SELECT password FROM users--",
+        "; cat /etc/passwd",
+        "../../../../etc/passwd",
+        "<img src=x onerror=alert(1)>",
+    ],
+)
+def test_prose_around_an_attack_does_not_hide_it(engine: Engine, attack: str) -> None:
+    for length in (0, 8, 16, 32, 64, 128, 200):
+        value = PROSE[:length] + attack + PROSE[:length]
+        assert engine.check(HTTPRequest("GET", "/?q=" + quote(value, safe=""), BROWSER)).is_anomaly, length
+    long = PROSE * 400 + attack + PROSE
+    assert engine.check(HTTPRequest("POST", "/", (*BROWSER, *FORM), b"q=" + quote(long).encode())).is_anomaly
+
+
+def test_a_value_cut_by_bare_ampersands_is_read_whole(engine: Engine) -> None:
+    assert engine.check(HTTPRequest("GET", '/help.php?q="&cat /etc/passwd >x #', BROWSER)).is_anomaly
+
+
+@pytest.mark.parametrize("path", ["/admin/config.php", "/cgi-bin/test.cgi", "/wp-login.php"])
+def test_a_scanners_path_behind_an_attack_does_not_hide_it(engine: Engine, path: str) -> None:
+    value = ";cat /etc/passwd " + PROSE + path * 3
+    assert engine.check(HTTPRequest("GET", "/?q=" + quote(value, safe=""), BROWSER)).is_anomaly

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from tests.tiny_bundle import tokenizer
 from vedette.errors import BundleError
 from vedette.model.anomaly_detector import AnomalyDetector
-from vedette.model.detector_config import DetectorConfig
+from vedette.model.detector_config import CLASSES, DetectorConfig
+from vedette.model.scoring import AnomalyScorer, Calibration
 from vedette.tokenization.context import CONTEXT_WORDS
 
 CONTEXT = [3, 9]
@@ -73,6 +74,18 @@ def test_padding_cannot_take_from_the_evidence_of_a_window() -> None:
     for seed in range(20):
         row = [*CONTEXT, *text(seed, seed), *core, *text(40 - seed, 100 + seed)]
         assert (logits(model, row)[1:] >= least - 1e-4).all()
+
+
+def test_a_probe_beside_an_attack_takes_nothing_from_its_margin() -> None:
+    scorer = AnomalyScorer(CLASSES, Calibration(0.0, 1.0, ((100.0, 0.0),)))
+    logits = np.full((2, len(CLASSES)), -9.0, np.float32)
+    logits[:, CLASSES.index("cmdi")] = 6
+    logits[:, 0] = 0
+    logits[1, CLASSES.index("probe")] = 8
+    one, other = scorer.margins(logits)
+    assert one == other
+    logits[:, CLASSES.index("cmdi")] = -9
+    assert (scorer.margins(logits) < -5).all()
 
 
 def test_context_words_reach_every_token_and_have_no_evidence() -> None:

@@ -1,9 +1,9 @@
 """From logits to a calibrated score (numpy only).
 
-The raw margin of a window is the log-odds of "attack": ``logsumexp(attack logits) - logsumexp(benign, probe)``. A
-probe (a scanner's path) is knowledge about paths, which real sites share, so it stands on the benign side: alone it
-never makes an anomaly. Calibration maps margins to 0..1 so that 0.5 is the default operating point and a threshold can
-be read as a false-positive budget:
+The raw margin of a window is the log-odds of "attack": ``logsumexp(attack logits) - benign logit``. A probe (a
+scanner's path) is knowledge about paths, which real sites share, so its logit counts for neither side: alone it never
+makes an anomaly, and beside an attack it takes nothing from it. Calibration maps margins to 0..1 so that 0.5 is the
+default operating point and a threshold can be read as a false-positive budget:
 
     score = sigmoid((margin - centre) / scale)
 
@@ -90,13 +90,11 @@ class AnomalyScorer:
             raise BundleError(f"classes must begin with {BENIGN!r}")
         self.classes = classes
         self.calibration = calibration
-        quiet = (BENIGN, "probe")
-        self._attack = np.array([i for i, name in enumerate(classes) if name not in quiet])
-        self._quiet = np.array([i for i, name in enumerate(classes) if name in quiet])
+        self._attack = np.array([i for i, name in enumerate(classes) if name not in (BENIGN, "probe")])
 
     def margins(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits (N, C) -> log-odds of attack (N,)."""
-        result: NDArray[np.float32] = _logsumexp(logits[:, self._attack]) - _logsumexp(logits[:, self._quiet])
+        result: NDArray[np.float32] = _logsumexp(logits[:, self._attack]) - logits[:, 0]
         return result
 
     def score(self, logits: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.intp]]:

@@ -38,10 +38,19 @@ def read_pairs(out: FieldCollector, location: str, text: str) -> None:
 
 
 def _read_torn(out: FieldCollector, location: str, torn: list[str]) -> None:
-    """Read an argument once more with what stands behind its bare ampersands: ``q=1;x=&id >f`` is one command."""
+    """Read an argument once more with what stands behind its bare ampersands: ``q=1;x=&id >f`` is one command.
+
+    It goes by the names of all its pieces that have one, so that a secret among them stays one.
+    """
     text = "&".join(torn).rstrip("&")
     if "&" in text:
-        out.read_source(location, text.partition("=")[0], text, _READ_PAIR[location])
+        names = [torn[0].partition("=")[0], *(piece.partition("=")[0] for piece in torn[1:] if "=" in piece)]
+        out.read_source(location, "&".join(names), text, _READ_TORN[location])
+
+
+def _read_torn_pair(location: str, out: FieldCollector, name: str, text: str) -> None:
+    value, flags = _component(text.partition("=")[2] if "=" in text else text)
+    read_value(out, location, _component(name)[0], value, flags)
 
 
 def _read_pair(location: str, out: FieldCollector, name: str, pair: str) -> None:
@@ -54,6 +63,7 @@ def _read_pair(location: str, out: FieldCollector, name: str, pair: str) -> None
 
 
 _READ_PAIR = {location: partial(_read_pair, location) for location in ("query", "form")}
+_READ_TORN = {location: partial(_read_torn_pair, location) for location in ("query", "form")}
 
 
 def _component(text: str) -> tuple[str, tuple[str, ...]]:
