@@ -42,7 +42,7 @@ class Calibration:
 
     def score(self, margin: NDArray[np.float32]) -> NDArray[np.float32]:
         """Margins (N,) -> scores (N,) in 0..1."""
-        z = np.clip((margin - self.centre) / self.scale, -30.0, 30.0)
+        z = np.clip((margin.astype(np.float64) - self.centre) / self.scale, -30.0, 30.0)
         result: NDArray[np.float32] = (1.0 / (1.0 + np.exp(-z))).astype(np.float32)
         return result
 
@@ -76,9 +76,9 @@ class Calibration:
             raise BundleError(f"calibration is not readable: {error}") from error
 
 
-def _logsumexp(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+def _logsumexp(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     peak = logits.max(axis=1)
-    result: NDArray[np.float32] = peak + np.log(np.exp(logits - peak[:, None]).sum(axis=1))
+    result: NDArray[np.float64] = peak + np.log(np.exp(logits - peak[:, None]).sum(axis=1))
     return result
 
 
@@ -93,9 +93,12 @@ class AnomalyScorer:
         self._attack = np.array([i for i, name in enumerate(classes) if name not in (BENIGN, "probe")])
 
     def margins(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logits (N, C) -> log-odds of attack (N,)."""
-        result: NDArray[np.float32] = _logsumexp(logits[:, self._attack]) - logits[:, 0]
-        return result
+        """Logits (N, C) -> log-odds of attack (N,).
+
+        Computed in double precision: numpy's float32 exponentials differ in the last bit with the size of the batch.
+        """
+        wide = logits.astype(np.float64)
+        return (_logsumexp(wide[:, self._attack]) - wide[:, 0]).astype(np.float32)
 
     def score(self, logits: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
         """Logits (N, C) -> scores (N,) in 0..1 and indexes into `classes` of the strongest attack class (N,)."""
