@@ -17,6 +17,8 @@ ATTACK_CLASSES = (
 """The attack classes a finding can name. `probe` alone never makes an anomaly out of the box."""
 
 BENIGN = "benign"
+PROBE = "probe"
+"""A scanner's path: knowledge about paths, which real sites share, so alone it never makes an anomaly."""
 
 
 class Action(StrEnum):

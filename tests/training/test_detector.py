@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from tests.tiny_bundle import tokenizer
 from vedette.errors import BundleError
 from vedette.model.anomaly_detector import AnomalyDetector
-from vedette.model.detector_config import CLASSES, DetectorConfig
+from vedette.model.detector_config import CLASSES, DetectorConfig, attack_indexes
 from vedette.model.scoring import AnomalyScorer, Calibration
 from vedette.tokenization.context import CONTEXT_WORDS
+from vedette.verdict import PROBE
 
 CONTEXT = [3, 9]
 FIRST_TEXT = DetectorConfig(400).context_tokens + 1
@@ -96,7 +97,20 @@ def test_context_words_reach_every_token_and_have_no_evidence() -> None:
     with torch.inference_mode():
         evidence = model(torch.tensor([[3, 9, *body]]))[1][0]
     assert (evidence[:2] == 0).all()
-    assert (evidence >= 0).all()
+    assert (evidence[2:] > 0).all()
+
+
+def test_evidence_is_of_the_attack_that_the_score_names() -> None:
+    model = small()
+    probe = CLASSES.index(PROBE) - 1
+    with torch.no_grad():
+        model.odds.bias[probe] = 50
+    row = torch.tensor([[*CONTEXT, *text(20, 1)]])
+    with torch.inference_mode():
+        values, evidence = model(row)
+    named = attack_indexes(CLASSES)[int(values[0, attack_indexes(CLASSES)].argmax())]
+    each = torch.from_numpy(odds(model, row[0].tolist()))[2:, named - 1]
+    torch.testing.assert_close(evidence[0, 2:], torch.nn.functional.softplus(each))
 
 
 def test_the_logit_of_benign_is_zero_and_a_row_without_text_is_no_attack() -> None:
@@ -115,5 +129,7 @@ def test_ids_of_context_words_come_first() -> None:
 def test_sizes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(BundleError, match="twice n_heads"):
         DetectorConfig(400, d_model=27, n_heads=9)
+    with pytest.raises(BundleError, match="hold an attack"):
+        DetectorConfig(400, classes=("benign", "probe"))
     with pytest.raises(BundleError, match="positive"):
         DetectorConfig(400, attention_window=0)

@@ -106,3 +106,14 @@ def test_a_bare_value_comes_out_of_any_place_as_it_went_in() -> None:
         for _ in range(40):
             fields = ParsingPipeline().parse(place_value(value, rng)).fields
             assert any(value in field.value for field in fields), (value, fields)
+
+
+def test_some_bare_values_keep_their_ampersands_as_scanners_send_them() -> None:
+    import random
+
+    from vedette.parsing.pipeline import ParsingPipeline
+
+    rng = random.Random(4)
+    placed = [ParsingPipeline().parse(place_value("x=1&y=2", rng)).fields for _ in range(200)]
+    whole = sum(any("x=1&y=2" in field.value for field in fields) for fields in placed)
+    assert 160 <= whole < 200

@@ -19,10 +19,10 @@ from vedette.evaluation.curves import Scores, roc_auc, threshold_at_fpr, tpr_at_
 from vedette.inference.engine import Engine
 from vedette.inference.prepared import Prepared, Slice
 from vedette.parsing.log_entry import LogEntry
+from vedette.verdict import PROBE
 
 RATES = (0.01, 0.005, 0.001, 0.0001)
 """False-positive rates at which the true-positive rate is told."""
-PROBE = "probe"
 _BATCH_REQUESTS = 64
 _BATCH_TOKENS = 16_384
 _SLICE_TOKENS = 4_096

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from vedette.errors import BackendUnavailable
 from vedette.evaluation.curves import roc_curve, wilson
-from vedette.evaluation.evaluate import PROBE, RATES, EvaluationReport
+from vedette.evaluation.evaluate import RATES, EvaluationReport
+from vedette.verdict import PROBE
 
 ATTACK, BENIGN, INK, FAINT, ACCENT = "#c2410c", "#1d6fa5", "#1f2933", "#d5dbe1", "#5b21b6"
 _SCORE_TICKS = (1e-6, 1e-4, 0.01, 0.5, 0.99, 0.9999, 0.999999)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-# Of the positive evidence that the range must hold. Of generated attacks in prose, 0.8 covers 54 % of the characters
-# and 0.4 characters beside them, 0.9 covers 65 % and 0.5, 0.95 covers 69 % and 1.4.
-SHARE = 0.9
+# Of the positive evidence that the range must hold. Of generated attacks in prose, 0.8 covers 48 % of the characters
+# and 0.4 characters beside them, 0.9 covers 61 % and 0.8, 0.95 covers 67 % and 0.9, 0.99 covers 73 % and 2.6.
+SHARE = 0.95
 
 
 def tightest_range(evidence: NDArray[np.float32], share: float = SHARE) -> tuple[int, int]:

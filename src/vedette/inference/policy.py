@@ -15,10 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vedette.config import WafServiceSettings
-from vedette.verdict import Action, Degraded
-
-NEVER_ALONE = frozenset({"probe"})
-"""Classes that alone make no anomaly: a scanner's path is knowledge about paths, which real sites share."""
+from vedette.verdict import PROBE, Action, Degraded
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +34,7 @@ class Policy:
 
     def is_attack(self, score: float, attack_class: str) -> bool:
         """Whether one field with this score is reported as an attack."""
-        return score >= self.threshold and attack_class not in NEVER_ALONE
+        return score >= self.threshold and attack_class != PROBE
 
     def action(self, *, is_anomaly: bool | None, degraded: Degraded | None, late: bool = False) -> Action:
         """Return what to do. `is_anomaly` None means that no verdict could be reached; `late` that time ran out."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vedette.model.detector_config import DetectorConfig
+from vedette.model.detector_config import DetectorConfig, attack_indexes
 
 _ODDS_AT_FIRST = -4.0  # so that a window of a hundred tokens begins undecided
 _ROTARY_BASE = 500.0  # wavelengths of 6 to about 2,000 tokens
@@ -36,6 +36,13 @@ def band(config: DetectorConfig) -> Tensor:
     """Bias of attention scores (max_tokens, max_tokens): 0 within `attention_window` tokens, else masked."""
     at = torch.arange(config.max_tokens)
     return ((at[:, None] - at).abs() > config.attention_window).to(torch.float32) * _MASKED
+
+
+def set_aside(config: DetectorConfig) -> Tensor:
+    """Bias of the choice of the strongest attack (C - 1,): 0, but -1e4 for what is none (see `attack_indexes`)."""
+    bias = torch.full((len(config.classes),), _MASKED)
+    bias[attack_indexes(config.classes)] = 0.0
+    return bias[1:]
 
 
 def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -80,6 +87,7 @@ class AnomalyDetector(nn.Module):
     cos: Tensor
     sin: Tensor
     band: Tensor
+    aside: Tensor
 
     def __init__(self, config: DetectorConfig, dropout: float = 0.0) -> None:
         super().__init__()
@@ -90,15 +98,20 @@ class AnomalyDetector(nn.Module):
         self.odds = nn.Linear(config.d_model, len(config.classes) - 1)
         self.dropout = nn.Dropout(dropout)
         nn.init.normal_(self.tokens.weight, std=0.02)
-        for name, table in zip(("cos", "sin", "band"), (*rotations(config), band(config)), strict=True):
+        tables = dict(zip(("cos", "sin"), rotations(config), strict=True)) | {
+            "band": band(config),
+            "aside": set_aside(config),
+        }
+        for name, table in tables.items():
             self.register_buffer(name, table, persistent=False)
         nn.init.constant_(self.odds.bias, _ODDS_AT_FIRST)
 
     def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """ids int64 (B, T), 0 pads -> logits (B, C), that of benign being 0, and evidence (B, T).
 
-        Evidence is each token's log-odds of the strongest class of its row, at least 0. Context words come first in a
-        row and are no text: they have no evidence of their own. Padding does not change a row's result.
+        Evidence is the softplus of each token's log-odds of the attack class that the row's score names, so above 0 for
+        every token of text. Context words come first in a row and are no text: they have none. Padding does not change
+        a row's result.
         """
         T = ids.shape[1]
         x = self.tokens(ids)
@@ -112,5 +125,5 @@ class AnomalyDetector(nn.Module):
         odds = self.odds(self.norm(x)) + masked.unsqueeze(-1)  # (B, T, C - 1)
         attacks = torch.logsumexp(odds, dim=1)  # (B, C - 1)
         logits = F.pad(attacks, (1, 0))
-        top = attacks.argmax(-1, keepdim=True).unsqueeze(1).expand(-1, odds.shape[1], -1)  # (B, T, 1)
-        return logits, F.relu(odds.gather(2, top).squeeze(-1))
+        top = (attacks + self.aside).argmax(-1, keepdim=True).unsqueeze(1).expand(-1, T, -1)  # (B, T, 1)
+        return logits, F.softplus(odds.gather(2, top).squeeze(-1))

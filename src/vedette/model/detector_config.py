@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from vedette.errors import BundleError
-from vedette.verdict import ATTACK_CLASSES, BENIGN
+from vedette.verdict import ATTACK_CLASSES, BENIGN, PROBE
 
 CLASSES = (BENIGN, *ATTACK_CLASSES)
 """Output order of the shipped detector: index 0 is benign."""
+
+
+def attack_indexes(classes: Sequence[str]) -> list[int]:
+    """Return where the classes that make an anomaly stand in `classes`: all but benign and probe."""
+    return [index for index, name in enumerate(classes) if name not in (BENIGN, PROBE)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,8 @@ class DetectorConfig:
             raise BundleError(f"d_model {self.d_model} is not divisible by twice n_heads {self.n_heads}")
         if not self.classes or self.classes[0] != BENIGN or len(set(self.classes)) != len(self.classes):
             raise BundleError(f"classes must be unique and begin with {BENIGN!r}")
+        if not attack_indexes(self.classes):
+            raise BundleError("classes must hold an attack")
 
     @property
     def reach(self) -> int:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vedette.errors import BundleError
+from vedette.model.detector_config import attack_indexes
 from vedette.verdict import BENIGN
 
 
@@ -90,7 +91,7 @@ class AnomalyScorer:
             raise BundleError(f"classes must begin with {BENIGN!r}")
         self.classes = classes
         self.calibration = calibration
-        self._attack = np.array([i for i, name in enumerate(classes) if name not in (BENIGN, "probe")])
+        self._attack = np.array(attack_indexes(classes))
 
     def margins(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits (N, C) -> log-odds of attack (N,).

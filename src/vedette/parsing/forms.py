@@ -42,6 +42,8 @@ def _read_torn(out: FieldCollector, location: str, torn: list[str]) -> None:
 
     It goes by the names of all its pieces that have one, so that a secret among them stays one.
     """
+    if len(torn) < 2:
+        return
     text = "&".join(torn).rstrip("&")
     if "&" in text:
         names = [torn[0].partition("=")[0], *(piece.partition("=")[0] for piece in torn[1:] if "=" in piece)]

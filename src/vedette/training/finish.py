@@ -29,6 +29,7 @@ from vedette.training.corpus import Bag, records_of
 from vedette.training.rows import Rows, pad
 from vedette.training.split import in_sample
 from vedette.training.train import Log, Trainer, summary
+from vedette.verdict import PROBE
 
 _QUANTISATION_ROWS = 4_096
 _ATTACKS_FOR_SCALE = 0.03  # share of the training attacks
@@ -161,7 +162,7 @@ def training_manifest(data: Path, bags: list[Bag], trainer: Trainer) -> dict[str
         }
         for origin in sorted({bag.origin for bag in bags})
     }
-    attacks = [bag for bag in bags if bag.label not in (CLASSES[0], "probe")]
+    attacks = [bag for bag in bags if bag.label not in (CLASSES[0], PROBE)]
     doubts = Counter(f"{bag.disbelief} ({bag.label})" for bag in bags if bag.disbelief)
     screened = Counter(bag.label for bag in attacks if not bag.windows)
     return {

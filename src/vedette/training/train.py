@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vedette.model.anomaly_detector import AnomalyDetector
-from vedette.model.detector_config import CLASSES, DetectorConfig
+from vedette.model.detector_config import CLASSES, DetectorConfig, attack_indexes
 from vedette.tokenization.http_tokenizer import HTTPTokenizer
 from vedette.training.corpus import Bag, CorpusPlan, build, examples_of, is_copy, records_of, split_keys
 from vedette.training.rows import Rows, Sampler, pad, rows_of
@@ -251,7 +251,7 @@ class Trainer:
 
 def attack_margins(model: AnomalyDetector, rows: list[list[int]], device: str = "cpu") -> NDArray[np.float32]:
     """Log-odds of attack (see `AnomalyScorer.margins`) for rows of ids, run length-sorted, (N,)."""
-    is_attack = torch.tensor([name not in (CLASSES[0], "probe") for name in model.config.classes], device=device)
+    attacks = attack_indexes(model.config.classes)
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     result = np.zeros(len(rows), np.float32)
     model.eval()
@@ -259,7 +259,7 @@ def attack_margins(model: AnomalyDetector, rows: list[list[int]], device: str = 
         for at in range(0, len(order), 512):
             part = order[at : at + 512]
             logits, _ = model(torch.from_numpy(pad([rows[i] for i in part])).to(device))
-            margin = logits[:, is_attack].logsumexp(1) - logits[:, 0]
+            margin = logits[:, attacks].logsumexp(1) - logits[:, 0]
             result[part] = margin.cpu().numpy()
     return result
 
