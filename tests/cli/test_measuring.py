@@ -89,6 +89,19 @@ def test_training_needs_a_data_set(vedette: Vedette, tmp_path: Path) -> None:
     assert "holds no data set" in err
 
 
+def test_a_way_that_cannot_run_is_told_below_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+
+    from vedette.cli.render_optimize import render_comparison
+    from vedette.inference.optimization import Comparison
+
+    ran = Comparison("onnx-int8", "cpu", 2048, 90.0, 0.1, 0.01, 1.0, True)
+    render_comparison(Console(width=80), "v-1", [ran, Comparison("torch-fp32", unavailable="torch-fp32 needs torch")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "torch-fp32 not run: torch-fp32 needs torch"
+    assert sum("onnx-int8" in line for line in lines) == 1
+
+
 def test_optimize_knows_its_ways(vedette: Vedette) -> None:
     status, _, err = vedette("optimize", "--way", "onnx-int4", "--save", "x")
     assert status == 2

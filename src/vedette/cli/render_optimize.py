@@ -12,7 +12,7 @@ from vedette.inference.optimization import Comparison
 
 
 def render_comparison(console: Console, version: str, rows: Sequence[Comparison]) -> None:
-    """Print one line for each way; the fastest that keeps its tolerance is in bold."""
+    """Print one line for each way that runs, the fastest that keeps its tolerance in bold, then why others do not."""
     good = [row for row in rows if row.within_tolerance and row.cpu_us_per_sequence is not None]
     best = min(good, key=lambda row: row.cpu_us_per_sequence or 0.0, default=None)
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -20,7 +20,6 @@ def render_comparison(console: Console, version: str, rows: Sequence[Comparison]
         table.add_column(column, justify="left" if column in ("way", "tolerance") else "right", no_wrap=column == "way")
     for row in rows:
         if row.unavailable is not None:
-            table.add_row(row.variant, *[""] * 5, Text(f"unavailable: {row.unavailable}", style="dim"))
             continue
         kept = Text("kept", style="green") if row.within_tolerance else Text("exceeded", style="bold red")
         table.add_row(
@@ -34,3 +33,6 @@ def render_comparison(console: Console, version: str, rows: Sequence[Comparison]
         )
     console.print(f"model {version}; differences from fp32")
     console.print(table)
+    for row in rows:
+        if row.unavailable is not None:
+            console.print(Text(f"{row.variant} not run: {row.unavailable}", style="dim"))
