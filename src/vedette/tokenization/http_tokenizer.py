@@ -171,7 +171,7 @@ class HTTPTokenizer:
 def windows_of(field: Field) -> list[Window]:
     """Return what a model has to read of `field`; nothing if the screen shows it inert. Needs no vocabulary."""
     text = field.value
-    if is_inert(text) and field.kind == "value":
+    if field.kind == "value" and is_inert(text, field.location):
         return []
     context = context_of(field)
     if len(text) <= WHOLE:

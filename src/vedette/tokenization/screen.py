@@ -21,48 +21,73 @@ _DOTS = re.compile(r"(?<!\.)\.\.(?!\.)|\.{4}|\.{3}(?=[/\\])")  # three dots are 
 _SIGN = re.compile(
     r"[^\w .,:+@=~/!?\-\u00a0-\U0010ffff]|--|//|@@|__|[\uff00-\uffef\u2024-\u2044\u2215\u2216]|"
     + _DOTS.pattern
-    + r"|[\u560a\u560d\u563c\u563e\u3031-\u3035\u309d]"  # the low byte is CR, LF, < or >; kana that look like slashes
+    + r"|\u010d\u010a|\u3002(?=[A-Za-z])|\u30fc\u30fc|[\u560a\u560d\u563c\u563e\u3031-\u3035\u309d]"  # the low byte is CR, LF, < or >; kana that look like slashes
     r"|\b[A-Za-z]:/|[Hh][Tt]{2}[Pp][Ss]?:(?!//)|0x2[ef]|~/|/\?\?|!![a-z]|:\w+@"  # drives, homes, globs, tags, userinfo
 )
 _SIGNS = re.compile(_SIGN.pattern.replace("]", "]+", 1))  # a run of signs at once
 _ALPHA = re.compile(r"[a-z]+")
 _ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
-# A word that carries an attack without the help of any sign.
-_STRONG = frozenset(
+# Names of files, directories, wrappers and hosts that an attack asks for, and the endings of what servers run.
+_PLACES = frozenset(
     """
-    select union insert update delete drop alter create truncate exec execute declare having waitfor sleep
-    benchmark
-    concat char chr ascii substring substr mid version sysdate user pg xp sp utl dbms schema outfile dumpfile
-    load order
-    group null sqlite mysql procedure cast convert extractvalue updatexml
-    script javascript vbscript data alert prompt confirm onerror onload onclick expression import iframe svg
-    srcdoc eval
-    file php ftp gopher dict ldap ldaps rmi jndi jar netdoc expect phar zip glob smb sftp tftp localhost
+    javascript vbscript ftp gopher dict ldap ldaps rmi jndi jar netdoc expect zip glob smb sftp tftp localhost
     internal metadata
-    localdomain nip xip sslip oast burpcollaborator interact instance
-    etc proc var usr bin sbin root opt tmp dev sys boot windows winnt inetpub passwd shadow hosts system win ini
+    localdomain nip xip sslip oast burpcollaborator interact
+    etc proc var usr bin sbin root opt tmp dev sys boot windows winnt inetpub passwd shadow hosts win ini
     inf
-    htaccess htpasswd env git svn ssh bash profile history rsa wp config conf cfg log logs bak sql yml
+    htaccess htpasswd env git svn ssh bash profile history rsa config conf cfg log logs bak sql yml
     properties environ
-    phtml phtm pht phar asp aspx ashx asmx asa cer jsp jspx jspf war cgi pl py sh exe bat cmd ps shtml shtm stm
-    vbs hta cfm
     proto prototype constructor
-    whoami uname ifconfig ipconfig netstat wget curl nslookup powershell ping ls cat id dir net systeminfo
-    hostname type
-    aced rooab objectclass cn uid userpassword mutation typename introspection request response process runtime
-    return
-    shutdown reboot mainmodule bashrc crossdomain cfml cfc swf axd cdx scr asax vbhtm vbhtml ctp
-    intranet rbndr rebind localtest lacolhost lvh
-    springframework rowset functors priorityqueue typeconfusedelegate commons
-    bcc cc cookie location header content host transfer
+    crossdomain keychain keychains composer
+    bashrc intranet rbndr rebind localtest lacolhost lvh
+    springframework rowset functors priorityqueue typeconfusedelegate
     """.split()
 )
+_ENDINGS = frozenset(
+    """
+    php phtml phtm pht phar asp aspx ashx asmx asa cer jsp jspx jspf war cgi pl py sh exe bat cmd ps shtml shtm stm
+    vbs hta cfm cfml cfc swf axd cdx scr asax vbhtm vbhtml ctp
+    """.split()
+)
+_FILES = _PLACES | _ENDINGS
+# Words that need a second one of any kind beside them: alone they stand in prose, paths and cookies everywhere.
+_COMMON = frozenset(
+    """
+    group order load user version char mid
+    script data alert prompt confirm import svg
+    file system wp instance
+    id dir net hostname type cn commons
+    cc content header location host cookie transfer
+    """.split()
+)
+# A word that carries an attack without the help of any sign.
+_STRONG = (
+    _FILES
+    | _COMMON
+    | frozenset(
+        """
+    select union insert update delete drop alter create truncate exec execute declare having waitfor sleep
+    benchmark
+    concat chr ascii substring substr sysdate pg xp sp utl dbms schema outfile dumpfile
+    null sqlite mysql procedure cast convert extractvalue updatexml
+    onerror onload onclick expression iframe
+    srcdoc eval
+    whoami uname ifconfig ipconfig netstat wget curl nslookup powershell ping ls cat systeminfo
+    aced rooab java objectclass userpassword mutation typename introspection
+    shutdown reboot mainmodule
+    prepend append uid request response process runtime return bcc
+    """.split()
+    )
+)
 # Words that need a number or a truth value beside them to mean anything to an interpreter.
-_WEAK = frozenset("or and xor not like rlike regexp between in is div mod if case limit true false".split())
+_WEAK = frozenset(
+    "or and xor not like rlike regexp between in is div mod if case limit true false by document file script data cookie location import using system this".split()
+)
 _WEAK_SHAPE = re.compile(
     r"(?:\d|\btrue|\bfalse)\W*(?:or|and|xor|not|like|rlike|regexp|between|in|is|div|mod|case|limit)\b"
     r"|\b(?:or|and|xor|not|like|rlike|regexp|between|in|is|div|mod|if|case|limit)\W+(?:\d|true|false|not\b)"
-    r"|\b(?:or|and|xor)\W+\w{1,64}\s*(?:=|like\b)"
+    r"|\b(?:or|and|xor)\W+\w{1,64}\s*(?:=|like\b)|\b(?:order|group)\W+by\b"
+    r"|\bdocument\.|\b(?:file|script|data|cookie|location):|\blocation\s*=|@(?:import|using|system)\b|\bthis\."
 )
 # A single word can still be a serialised object, an address, an attribute of Python's or a dangerous name.
 _LOADED_STARTS = (
@@ -87,11 +112,30 @@ _LOADED_DOTS = re.compile(
     r"|\.(?:p?ph|as|js|exe|ht|env|git|svn|ini|conf|internal|nip|xip|sslip|sh|cgi|ba|cer|cf|pl\b|war|vbs|properties|bak|sql|log"
     r"|py\b|rb\b|cmd|ps1|swf|axd|cdx|scr|vbhtm|ctp|cshtm|stm|pgif|dbm|jsw)"
 )
-# How serialised objects begin in base64 and hexadecimal: Java, pickle protocols 2-5, .NET, gzip, Ruby Marshal.
-_SERIALISED = re.compile(r"(?:rO0|gA[IJMNQRSTUVWX]|AAEAAAD|H4sI|BAh|aced0005|ACED0005|800[2-5])[A-Za-z0-9+/_\-]{8}")
+# How serialised objects begin in base64 and hexadecimal: Java, pickle protocols 0 and 2-5, .NET and its view state,
+# gzip, Ruby Marshal.
+_SERIALISED = re.compile(
+    r"(?:rO0|/wEy|Y3Bvc2l4|gA[IJMNQRSTUVWX]|AAEAAAD|H4sI|BAh|aced0005|ACED0005|800[2-5])[A-Za-z0-9+/_\-]{8}"
+)
 # A plain outside URL is knowledge about the site, not an attack: a host name under letters, path and query of words.
 _PLAIN_URL = re.compile(
-    r"https?://(?:[A-Za-z0-9\-]+\.)+[A-Za-z]{2,18}(?::\d{2,5})?(?P<rest>(?:/[\w\-.~/*!+@]*)?(?:\?[\w\-.=&~,:/!+]*)?)\Z"
+    r"https?://(?:[A-Za-z0-9\-]+\.)+[A-Za-z]{2,18}(?::\d{2,5})?"
+    r"(?P<rest>(?:/[\w\-.~/*!+@,:=]*)?(?:\?[\w\-.=&~,:/!+@\[\] ]*)?(?:#[\w\-./=&]*)?)\Z"
+)
+# A path of words. What is doubled in `_SIGN` for the sake of SQL and Python is harmless here: both need more signs.
+_PATH = re.compile(r"/?[\w\-~@!,+=:./]*\Z")
+_PATH_SIGN = re.compile(_SIGN.pattern.replace("|--|//|@@|__|", "|//|@@|", 1))
+_SECOND_HOST = re.compile(r"\?@|[@#][\w\-]*\.")
+_PAIR = re.compile(r"[A-Za-z_][\w.\-\[\]]*=")
+_DANGEROUS_NAME = re.compile(r"proto|construct|classloader", re.IGNORECASE)
+_SEPARATOR = re.compile(r"[&;|]")
+_LETTER = r"[\u00c0-\u1fff\u3040-\u3096\u30a1-\u30fa\u4e00-\u55ff\u5640-\ud7ff]"  # of a script that is no attack's
+# Signs that cannot begin anything: quotes within a word, bars and semicolons before a number or such a letter,
+# bytes spelled as $15, a GUID's braces.
+_CALM = re.compile(
+    rf"(?<={_LETTER})[\"'](?={_LETTER})|[|;](?=\d+(?:[|;,\s]|\Z))|[|;] ?(?={_LETTER})|\$[0-9A-F]{{2}}(?![\w(){{])"
+    r"|(?<=\w)//+(?=[\w+\-]+(?:[/,;|~=]|\Z))"
+    r"|\{(?=[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}\})|(?<=-[0-9A-Fa-f]{12})\}"
 )
 _INSIDE_HOST = re.compile(
     r"localhost|internal|metadata|\.local|nip\.io|xip\.io|sslip|oast|burpcollab|interact|intranet|kubernetes|spoofed|vcap|rbndr|rebind"
@@ -99,15 +143,52 @@ _INSIDE_HOST = re.compile(
 )
 
 
-def is_inert(text: str) -> bool:
-    """True if no attack can be spelled in `text`. Linear in its length."""
+def is_inert(text: str, location: str = "") -> bool:
+    """True if no attack can be spelled in `text`, a value at `location`. Linear in its length."""
     if _SERIALISED.match(text):
         return False
     if _WORD.match(text):
         return not _is_loaded(text)
-    if _SIGN.search(text):
-        return _is_plain_url(text)
-    return not _has_words(text)
+    if location == "path" and _is_plain_path(text):
+        return True
+    if not _SIGN.search(text):
+        return not _has_words(text)
+    return _is_plain_url(text) or _is_pairs(text) or _is_calm(text)
+
+
+def _is_plain_path(text: str) -> bool:
+    if not _PATH.match(text) or _PATH_SIGN.search(text):
+        return False
+    low = text.lower()
+    if any(part in low for part in _DUNDERS):
+        return False
+    if "+" in text or "=" in text:  # for a space, or an attribute
+        return not _has_words(text)
+    return _FILES.isdisjoint(_ALPHA.findall(low))
+
+
+def _is_pairs(text: str) -> bool:
+    """True for ``a=1&b=2`` or ``a=1;b=2`` of inert values: a server reads them one by one."""
+    sign = _SEPARATOR.search(text)
+    if not sign or not _PAIR.match(text):
+        return False
+    for pair in text.split(sign[0]):
+        name = _PAIR.match(pair)
+        if name is None:
+            if pair:
+                return False
+            continue
+        value = pair[name.end() :]
+        if _DANGEROUS_NAME.search(name[0]):
+            return False
+        if value and (_SIGN.search(value) or " " in value or not is_inert(value)):
+            return False
+    return True
+
+
+def _is_calm(text: str) -> bool:
+    plain = _CALM.sub(" ", text)
+    return plain != text and not _SIGN.search(plain) and not _has_words(plain)
 
 
 def _is_loaded(word: str) -> bool:
@@ -124,7 +205,8 @@ def _is_loaded(word: str) -> bool:
 def _has_words(text: str) -> bool:
     low = text.lower()
     words = _ALPHA.findall(low)
-    if not _STRONG.isdisjoint(words):
+    strong = _STRONG.intersection(words)
+    if strong and (len(strong) > 1 or not strong <= _COMMON):
         return True
     if not _WEAK.isdisjoint(words) and _WEAK_SHAPE.search(low):
         return True
@@ -136,9 +218,14 @@ def _is_plain_url(text: str) -> bool:
     if not match:
         return False
     rest = match["rest"]
-    if _DOTS.search(rest) or "//" in rest or "__" in rest or "--" in rest:
+    if _DOTS.search(rest) or "//" in rest or _SECOND_HOST.search(rest):
         return False
-    return not _INSIDE_HOST.search(text[: match.start("rest")].lower()) and not _has_words(rest)
+    if _INSIDE_HOST.search(text[: match.start("rest")].lower()):
+        return False
+    if (" " in rest or "+" in rest) and _has_words(rest):
+        return False
+    low = rest.lower()
+    return _PLACES.isdisjoint(_ALPHA.findall(low)) and not any(part in low for part in _DUNDERS)
 
 
 def hot_spots(text: str, join: int = 0) -> list[tuple[int, int]]:
