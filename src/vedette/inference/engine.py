@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -115,15 +116,13 @@ class Engine:
         return prepared
 
     def _remember_sources(self, sources: list[Source], prepared: Prepared) -> None:
-        """Hand pieces to the memory with the keys of what is read of them; both lists are in the request's order."""
-        reads, at = prepared.reads, 0
+        """Hand pieces to the memory with the keys of what is read of them."""
+        at = [index for index, _, _ in prepared.reads]
         for source in sources:
-            while at < len(reads) and reads[at][0] < source.start:
-                at += 1
-            first = at
-            while at < len(reads) and reads[at][0] < source.end:
-                at += 1
-            keys = tuple([prepared.keys[slot] for _, slot, _ in reads[first:at]])
+            keys: tuple[Key, ...] = ()
+            if at and source.end > source.start:
+                first, end = bisect_left(at, source.start), bisect_left(at, source.end)
+                keys = tuple([prepared.keys[slot] for _, slot, _ in prepared.reads[first:end]])
             self._sources.add(source, prepared.fields[source.start : source.end], keys)
 
     def _keep_within_bound(self, prepared: Prepared) -> None:

@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
+import msgspec
+
 from vedette.inference.score_memory import Key, ScoreMemory
 from vedette.parsing.field import Field, Known, Source, SourceKey
 from vedette.sinks.masking import is_secret
@@ -27,6 +29,8 @@ from vedette.sinks.masking import is_secret
 MAX_CHARS = 512  # a longer piece hardly ever comes again
 MAX_NAME = 256
 MAX_KEYS = 8
+MAX_GROUP_BYTES, MAX_GROUP_KEYS = 8192, 32
+_pack = msgspec.msgpack.encode
 _ENTRY_BYTES = 320  # table slot, key tuple and value tuples of an entry, without texts
 
 
@@ -61,6 +65,18 @@ class SourceMemory:
             return blake2b(piece, digest_size=16, key=self._secret).digest()
         return location, name, raw
 
+    def key_of_group(self, pieces: Sequence[tuple[str, str]]) -> SourceKey | None:
+        """Return what stands for `pieces` of a request that came together, None if they are not to be remembered."""
+        if not self._half:
+            return None
+        try:
+            packed = _pack(pieces)
+        except UnicodeEncodeError:  # bytes that are no UTF-8: rare, and read piece by piece
+            return None
+        if len(packed) > MAX_GROUP_BYTES:
+            return None
+        return blake2b(packed, digest_size=16, key=self._secret, person=b"group").digest()
+
     def recall(self, key: SourceKey) -> Known | None:
         """Return what is known of a harmless piece, None if it has to be read."""
         entry = self._young.get(key)
@@ -70,20 +86,23 @@ class SourceMemory:
                 return None
             self._store(key, entry)
         if not entry.keys:
-            return Known(entry.fields, 0.0)
+            return Known(entry.fields, 0.0, ())
         score = self._scores.recall(entry.keys)
-        return Known(entry.fields, score) if score is not None and score < self._threshold else None
+        return Known(entry.fields, score, entry.keys) if score is not None and score < self._threshold else None
 
     def add(self, source: Source, fields: Sequence[Field], keys: tuple[Key, ...]) -> None:
         """Remember a piece that was read: its `fields`, and the score memory's keys of what is read of them.
 
         A piece is not kept where only its reading showed that it holds a secret (``p%61ssword=...``).
         """
-        if len(keys) > MAX_KEYS:
+        for known in source.known:
+            keys += known.keys
+        if len(keys) > (MAX_GROUP_KEYS if source.known else MAX_KEYS):
             return
         if not isinstance(source.key, bytes) and any(is_secret(*field[:2], field.kind) for field in fields):
             return
-        self._store(source.key, _Entry(len(fields), keys))
+        left_out = sum([known.fields for known in source.known])
+        self._store(source.key, _Entry(len(fields) + left_out, keys))
 
     def _store(self, key: SourceKey, entry: _Entry) -> None:
         self._young[key] = entry

@@ -15,6 +15,8 @@ import unicodedata
 from html.entities import html5
 
 _PERCENT_RUN = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
+# What a single escape stands for, by far the most frequent run.
+_ASCII_ESCAPES = {form % code: chr(code) for code in range(128) for form in ("%%%02X", "%%%02x")}
 _PERCENT_U = re.compile(r"%[uU]([0-9A-Fa-f]{4})")
 # Escapes of JavaScript, JSON, C and shells ($'..'): \uXXXX, \u{X..}, \UXXXXXXXX, \xHH, \NNN (octal, 2 or 3 digits).
 _BACKSLASH = re.compile(
@@ -85,7 +87,12 @@ def percent(text: str) -> str:
         return text
     if "%u" in text or "%U" in text:
         text = _PERCENT_U.sub(lambda match: _character(int(match[1], 16)), text)
-    return _PERCENT_RUN.sub(lambda match: utf8(bytes.fromhex(match[0].replace("%", ""))), text)
+    return _PERCENT_RUN.sub(_percent_run, text)
+
+
+def _percent_run(match: re.Match[str]) -> str:
+    run = match[0]
+    return _ASCII_ESCAPES.get(run) or utf8(bytes.fromhex(run.replace("%", "")))
 
 
 def plus(text: str) -> str:

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from vedette.config import InspectionSettings
 from vedette.parsing.decoders import without_surrogates
@@ -35,19 +35,23 @@ SourceKey = tuple[str, str, str] | bytes
 """Stands for one piece of a request as it was sent: a header, a cookie, an argument, the path."""
 
 
+class Known(NamedTuple):
+    """What is known of a piece that came before: the number of its fields, the highest score among them, and the
+    memory's own keys of what is read of it."""
+
+    fields: int
+    score: float
+    keys: tuple[Any, ...]
+
+
 class Source(NamedTuple):
-    """A piece of a request as it was sent, and its fields: ``fields[start:end]`` and no others."""
+    """A piece of a request as it was sent, and its fields: ``fields[start:end]``, and those of the known pieces in it,
+    which were left out."""
 
     key: SourceKey
     start: int
     end: int
-
-
-class Known(NamedTuple):
-    """What is known of a piece that came before: the number of its fields, and the highest score among them."""
-
-    fields: int
-    score: float
+    known: tuple[Known, ...] = ()
 
 
 class KnownSources(Protocol):
@@ -55,6 +59,9 @@ class KnownSources(Protocol):
 
     def key(self, location: str, name: str, raw: str) -> SourceKey | None:
         """Return what stands for the piece, None if it is not to be remembered."""
+
+    def key_of_group(self, pieces: Sequence[tuple[str, str]]) -> SourceKey | None:
+        """Return what stands for pieces that often come together, in this order; None as above."""
 
     def recall(self, key: SourceKey) -> Known | None:
         """Return what is known of a piece, None if it has to be read."""
@@ -79,16 +86,17 @@ _MAX_NAME = 256  # characters of a field's name that are kept for finding it aga
 class FieldCollector:
     """Collects fields under the limits of one request."""
 
-    __slots__ = ("_names", "_refused", "fields", "known", "known_score", "left_out", "limits",
-                 "not_inspected", "odd_names", "refusals", "sources")  # fmt: skip
+    __slots__ = ("_names", "_refused", "fields", "known", "known_pieces", "known_score", "left_out", "limits",
+                 "not_inspected", "names_again", "refusals", "sources")  # fmt: skip
 
     def __init__(self, limits: InspectionSettings, known: KnownSources | None = None) -> None:
         self.limits = limits
         self.known = known
         self.known_score = 0.0
         self.left_out = 0  # fields of known pieces; they count as if they had been read
+        self.known_pieces: list[Known] = []
         self.sources: list[Source] = []
-        self.odd_names = self.refusals = 0
+        self.names_again = self.refusals = 0
         self.fields: list[Field] = []
         self.not_inspected: list[NotInspected] = []
         self._names: set[tuple[str, str]] = set()
@@ -115,32 +123,49 @@ class FieldCollector:
 
     def add_name(self, location: str, name: str, decoded_by: tuple[str, ...] = ()) -> None:
         """Append a name that the client chose as a field of its own, once for each location."""
-        self.odd_names += 1
         key = (location, name)
-        if key not in self._names:
+        if key in self._names:
+            self.names_again += 1
+        else:
             self._names.add(key)
             self.add(location, name, name, decoded_by, "name")
 
     def read_source(self, location: str, name: str, raw: str, read: Callable[[FieldCollector, str, str], None]) -> None:
         """Read a piece as it was sent by ``read(self, name, raw)``, unless it is known.
 
-        A piece with an odd name, or of which something was refused, never becomes known: what it gave may depend on
-        what stood before it.
+        A piece with a name that was read before, or of which something was refused, does not become known: what it gave
+        depends on what stood before it.
         """
-        sources = self.known
-        key = None if sources is None else sources.key(location, name, raw)
-        if sources is None or key is None:
+        key = None if self.known is None else self.known.key(location, name, raw)
+        if key is None:
             read(self, name, raw)
-            return
-        known = sources.recall(key)
-        if known is not None and len(self.fields) + self.left_out + known.fields <= self.limits.max_fields:
-            self.left_out += known.fields
-            self.known_score = max(self.known_score, known.score)
-            return
-        start, odd, refusals = len(self.fields), self.odd_names, self.refusals
-        read(self, name, raw)
-        if odd == self.odd_names and refusals == self.refusals:
-            self.sources.append(Source(key, start, len(self.fields)))
+        elif not self._is_known(key):
+            start, again, refusals = len(self.fields), self.names_again, self.refusals
+            read(self, name, raw)
+            if again == self.names_again and refusals == self.refusals:
+                self.sources.append(Source(key, start, len(self.fields)))
+
+    def read_group(self, pieces: Sequence[tuple[str, str]], read: Callable[[FieldCollector], None]) -> None:
+        """Read pieces that often come together by ``read(self)``, which hands them to `read_source` one by one, unless
+        all of them came before in this order."""
+        key = None if self.known is None else self.known.key_of_group(pieces)
+        if key is None:
+            read(self)
+        elif not self._is_known(key):
+            start, again, refusals, pieces = len(self.fields), self.names_again, self.refusals, len(self.known_pieces)
+            read(self)
+            if again == self.names_again and refusals == self.refusals:
+                self.sources.append(Source(key, start, len(self.fields), tuple(self.known_pieces[pieces:])))
+
+    def _is_known(self, key: SourceKey) -> bool:
+        known = None if self.known is None else self.known.recall(key)
+        if known is None or len(self.fields) + self.left_out + known.fields > self.limits.max_fields:
+            return False
+        self.left_out += known.fields
+        self.known_pieces.append(known)
+        if known.score > self.known_score:
+            self.known_score = known.score
+        return True
 
     def refuse(self, location: str, name: str, reason: str) -> None:
         """Report a part that is not read; each (location, reason) pair is listed once."""

@@ -81,6 +81,10 @@ def _component(text: str) -> tuple[str, tuple[str, ...]]:
 
 def read_cookies(out: FieldCollector, text: str) -> None:
     """Read a Cookie header value (RFC 6265 section 4.2); values lose one pair of surrounding quotes."""
+    out.read_group((("cookie", text),), partial(_read_cookie_pairs, text))
+
+
+def _read_cookie_pairs(text: str, out: FieldCollector) -> None:
     for pair in _pieces(out, "cookie", text, ";"):
         out.read_source("cookie", "", pair, _read_cookie)
 

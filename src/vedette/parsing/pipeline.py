@@ -11,6 +11,7 @@ what lies beyond a bound is listed in `not_inspected`. No content raises.
 from __future__ import annotations
 
 import re
+from functools import partial
 
 from vedette.config import InspectionSettings
 from vedette.http_request import HTTPRequest
@@ -22,6 +23,13 @@ from vedette.parsing.values import read_name, read_value
 __all__ = ["Field", "ParsedRequest", "ParsingPipeline"]
 
 _METHOD = re.compile(r"[A-Za-z][A-Za-z\-]{0,31}\Z")  # every method of the IANA registry looks like this
+
+# Headers that differ from one request of a client to its next; the others come again together.
+_VARYING = frozenset(
+    "cookie referer content-length authorization range if-none-match if-modified-since if-range if-match date "
+    "x-request-id x-correlation-id x-amzn-trace-id traceparent tracestate x-b3-traceid x-b3-spanid idempotency-key "
+    "x-forwarded-for x-real-ip forwarded true-client-ip cf-connecting-ip cf-ray x-csrf-token x-xsrf-token".split()
+)
 
 
 class ParsingPipeline:
@@ -44,14 +52,24 @@ class ParsingPipeline:
         out.read_source("path", "path", path, _read_path)
         if query:
             read_pairs(out, "query", query)
-        for name, value in request.headers:
-            if name.lower() == "cookie":
-                read_cookies(out, value)
-            else:
-                out.read_source("header", name, value, _read_header)
+        steady = [pair for pair in request.headers if pair[0].lower() not in _VARYING]
+        if steady:
+            out.read_group(steady, partial(_read_headers, steady))
+        if len(steady) < len(request.headers):
+            for name, value in request.headers:
+                kind = name.lower()
+                if kind == "cookie":
+                    read_cookies(out, value)
+                elif kind in _VARYING:
+                    out.read_source("header", name, value, _read_header)
         if request.body:
             read_body(out, request)
         return ParsedRequest(out.fields, out.not_inspected, out.sources, out.known_score)
+
+
+def _read_headers(pairs: list[tuple[str, str]], out: FieldCollector) -> None:
+    for name, value in pairs:
+        out.read_source("header", name, value, _read_header)
 
 
 def _read_path(out: FieldCollector, name: str, raw: str) -> None:

@@ -176,8 +176,11 @@ def windows_of(field: Field) -> list[Window]:
     context = context_of(field)
     if len(text) <= WHOLE:
         return [Window(context, text, 0)]
+    segments = _segments(text)
     return [
-        Window(context if start == 0 else context + " more", text[start:end], start) for start, end in _segments(text)
+        Window(context if start == 0 else context + " more", piece, start)
+        for start, end in segments
+        if not is_inert(piece := text[start:end], field.location) or field.kind == "name" or len(segments) == 1
     ]
 
 

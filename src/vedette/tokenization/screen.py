@@ -11,20 +11,24 @@ Cost: one pass with a character class, and a second over the words only where th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 # One word of letters, digits, dashes, underscores and single dots: identifiers, numbers, versions, most cookie values.
 _WORD = re.compile(r"[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)*\Z")
-# Neutral signs, which separate the parts of prose, numbers, dates, paths and pairs; letters of any script are neutral.
-# Doubled they are not: "..", "--", "//", "@@", "__" belong to traversal, SQL, URLs and Python.
+# Neutral: signs that separate the parts of prose, numbers, dates, paths and pairs, and letters of any script.
+_SIGNS = re.compile(r"[^A-Za-z0-9_ .,:+@=~/!?\-\u00a0-\U0010ffff]+")
+_NEUTRAL = re.compile(r"[A-Za-z0-9_ .,:+@=~/!?\-\u00a0-\U0010ffff]*\Z")
+# Neutral signs that are none in company: "--", "//", "@@", "__" belong to SQL, URLs and Python, "~/", "/??" and "!!a"
+# to homes, globs and YAML's tags. Each alternative begins with a letter of its own, which `re` looks for first.
+_COMPANY = re.compile(r"--|//|@@|__|0x2[ef]|~/|/\?\?|!![a-z]")
+_PATH_COMPANY = re.compile(r"//|@@|0x2[ef]|~/|/\?\?|!![a-z]")  # SQL and Python need more signs than a path of words has
 _DOTS = re.compile(r"(?<!\.)\.\.(?!\.)|\.{4}|\.{3}(?=[/\\])")  # three dots are an ellipsis unless a slash follows
-_SIGN = re.compile(
-    r"[^\w .,:+@=~/!?\-\u00a0-\U0010ffff]|--|//|@@|__|[\uff00-\uffef\u2024-\u2044\u2215\u2216]|"
-    + _DOTS.pattern
-    + r"|\u010d\u010a|\u3002(?=[A-Za-z])|\u30fc\u30fc|[\u560a\u560d\u563c\u563e\u3031-\u3035\u309d]"  # the low byte is CR, LF, < or >; kana that look like slashes
-    r"|\b[A-Za-z]:/|[Hh][Tt]{2}[Pp][Ss]?:(?!//)|0x2[ef]|~/|/\?\?|!![a-z]|:\w+@"  # drives, homes, globs, tags, userinfo
+_COLON = re.compile(r"\b[A-Za-z]:/|[Hh][Tt]{2}[Pp][Ss]?:(?!//)|:\w+@")  # drives, a host without slashes, userinfo
+# Full-width and other forms of ASCII signs, characters whose low byte is a line break or < or >, kana like slashes.
+_WIDE = re.compile(
+    r"[\uff00-\uffef\u2024-\u2044\u2215\u2216\u560a\u560d\u563c\u563e\u3031-\u3035\u309d]"
+    r"|\u010d\u010a|\u3002(?=[A-Za-z])|\u30fc\u30fc"
 )
-_SIGNS = re.compile(_SIGN.pattern.replace("]", "]+", 1))  # a run of signs at once
 _ALPHA = re.compile(r"[a-z]+")
 _ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
 # Names of files, directories, wrappers and hosts that an attack asks for, and the endings of what servers run.
@@ -81,7 +85,8 @@ _STRONG = (
 )
 # Words that need a number or a truth value beside them to mean anything to an interpreter.
 _WEAK = frozenset(
-    "or and xor not like rlike regexp between in is div mod if case limit true false by document file script data cookie location import using system this".split()
+    "or and xor not like rlike regexp between in is div mod if case limit true false by "
+    "document file script data cookie location import using system this".split()
 )
 _WEAK_SHAPE = re.compile(
     r"(?:\d|\btrue|\bfalse)\W*(?:or|and|xor|not|like|rlike|regexp|between|in|is|div|mod|case|limit)\b"
@@ -122,9 +127,7 @@ _PLAIN_URL = re.compile(
     r"https?://(?:[A-Za-z0-9\-]+\.)+[A-Za-z]{2,18}(?::\d{2,5})?"
     r"(?P<rest>(?:/[\w\-.~/*!+@,:=]*)?(?:\?[\w\-.=&~,:/!+@\[\] ]*)?(?:#[\w\-./=&]*)?)\Z"
 )
-# A path of words. What is doubled in `_SIGN` for the sake of SQL and Python is harmless here: both need more signs.
-_PATH = re.compile(r"/?[\w\-~@!,+=:./]*\Z")
-_PATH_SIGN = re.compile(_SIGN.pattern.replace("|--|//|@@|__|", "|//|@@|", 1))
+_PATH = re.compile(r"[A-Za-z0-9_\-~@!,+=:./\u00a0-\U0010ffff]*\Z")
 _SECOND_HOST = re.compile(r"\?@|[@#][\w\-]*\.")
 _PAIR = re.compile(r"[A-Za-z_][\w.\-\[\]]*=")
 _DANGEROUS_NAME = re.compile(r"proto|construct|classloader", re.IGNORECASE)
@@ -143,6 +146,9 @@ _INSIDE_HOST = re.compile(
 )
 
 
+_FEW = 4  # words that are looked for one by one in a long text; more are met while all words are gone through
+
+
 def is_inert(text: str, location: str = "") -> bool:
     """True if no attack can be spelled in `text`, a value at `location`. Linear in its length."""
     if _SERIALISED.match(text):
@@ -151,13 +157,25 @@ def is_inert(text: str, location: str = "") -> bool:
         return not _is_loaded(text)
     if location == "path" and _is_plain_path(text):
         return True
-    if not _SIGN.search(text):
+    if not _has_sign(text):
         return not _has_words(text)
     return _is_plain_url(text) or _is_pairs(text) or _is_calm(text)
 
 
+def _has_sign(text: str) -> bool:
+    return not _NEUTRAL.match(text) or _COMPANY.search(text) is not None or _has_mark(text)
+
+
+def _has_mark(text: str) -> bool:
+    return (
+        (".." in text and _DOTS.search(text) is not None)
+        or (":" in text and _COLON.search(text) is not None)
+        or (not text.isascii() and _WIDE.search(text) is not None)
+    )
+
+
 def _is_plain_path(text: str) -> bool:
-    if not _PATH.match(text) or _PATH_SIGN.search(text):
+    if not _PATH.match(text) or _PATH_COMPANY.search(text) or _has_mark(text):
         return False
     low = text.lower()
     if any(part in low for part in _DUNDERS):
@@ -181,14 +199,14 @@ def _is_pairs(text: str) -> bool:
         value = pair[name.end() :]
         if _DANGEROUS_NAME.search(name[0]):
             return False
-        if value and (_SIGN.search(value) or " " in value or not is_inert(value)):
+        if value and (" " in value or _has_sign(value) or not is_inert(value)):
             return False
     return True
 
 
 def _is_calm(text: str) -> bool:
     plain = _CALM.sub(" ", text)
-    return plain != text and not _SIGN.search(plain) and not _has_words(plain)
+    return plain != text and not _has_sign(plain) and not _has_words(plain)
 
 
 def _is_loaded(word: str) -> bool:
@@ -236,12 +254,36 @@ def hot_spots(text: str, join: int = 0) -> list[tuple[int, int]]:
     low = text.lower() if text.isascii() else text.casefold()
     if len(low) != len(text):  # a few characters fold to two; then read case as it stands
         low = text
-    spots = _joined((match.span() for match in _SIGNS.finditer(text)), join)
-    spots += _joined((match.span() for match in _ALPHA.finditer(low) if match[0] in _STRONG), join)
-    for pattern in (_WEAK_SHAPE, _ADDRESS):
-        spots += _joined((match.span() for match in pattern.finditer(low)), join)
+    patterns = [_SIGNS, _COMPANY, _ADDRESS]
+    patterns += [pattern for mark, pattern in (("..", _DOTS), (":", _COLON)) if mark in text]
+    if not text.isascii():
+        patterns.append(_WIDE)
+    spots = [spot for pattern in patterns for spot in _joined(_spans(pattern, text), join)]
+    words = set(_ALPHA.findall(low))
+    if not _WEAK.isdisjoint(words):
+        spots += _joined(_spans(_WEAK_SHAPE, low), join)
+    strong = _STRONG.intersection(words)
+    if len(strong) > _FEW:
+        spots += _joined((match.span() for match in _ALPHA.finditer(low) if match[0] in strong), join)
+    else:
+        for word in strong:
+            spots += _joined(_places(low, word), join)
     spots.sort()
     return _joined(spots, join)
+
+
+def _spans(pattern: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]:
+    return (match.span() for match in pattern.finditer(text))
+
+
+def _places(text: str, word: str) -> Iterator[tuple[int, int]]:
+    """Where `word` stands in `text` between characters that are no ASCII letters."""
+    at = text.find(word)
+    while at >= 0:
+        end = at + len(word)
+        if not ("a" <= text[at - 1 : at] <= "z" or "a" <= text[end : end + 1] <= "z"):
+            yield at, end
+        at = text.find(word, end)
 
 
 def _joined(spots: Iterable[tuple[int, int]], join: int) -> list[tuple[int, int]]:
