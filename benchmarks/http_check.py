@@ -142,7 +142,8 @@ def main() -> None:
         port = free.getsockname()[1]
     service = start(port)
     try:
-        costs, statuses = [], {}
+        costs: list[float] = []
+        statuses: dict[int, int] = {}
         for part in [*passes, passes[-1]]:
             before = cpu_s(service.pid)
             for status, count in send(port, part).items():

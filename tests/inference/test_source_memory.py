@@ -45,7 +45,7 @@ def told(verdict: Verdict) -> object:
 
 @pytest.mark.parametrize("limits", [{}, {"max_fields": 6, "max_depth": 2, "max_value_chars": 64}])
 def test_what_came_before_changes_no_verdict(limits: dict[str, int]) -> None:
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=60, deadline=None)
     @given(st.lists(requests(), min_size=2, max_size=5))
     def check(sent: list[HTTPRequest]) -> None:
         used = small_engine(inspection=limits)
@@ -73,9 +73,23 @@ def test_a_harmless_piece_is_read_once_and_an_attack_again() -> None:
     engine = small_engine()
     headers = (("Accept", "text/html"), ("Cookie", "theme=dark; note=a;b"), ("Content-Type", "application/json"))
     request = HTTPRequest("POST", "/shop/item?page=2&say=a%3Bb&q=<b>", headers, b'{"a": ["x;y", "<i>"], "n": 1}')
-    first = ["path", "page", "say", "q", "Accept", "theme", "note", "", "Content-Type", "a[0]", "a[1]"]
+    first = ["path", "page", "say", "q", "Accept", "Content-Type", "theme", "note", "", "a[0]", "a[1]"]
     assert names_read(engine, request) == first
     assert names_read(engine, request) == ["q", "a[1]"]
+
+
+def test_headers_that_come_together_are_one_piece() -> None:
+    engine = small_engine()
+    headers = (("Accept", "a;b"), ("X-A", "c;d"), ("Cookie", "one=e;f; two=g|h"))
+    assert names_read(engine, HTTPRequest("GET", "/", headers)) == ["path", "Accept", "X-A", "one", "", "two"]
+    pieces = len(engine._sources)
+    assert names_read(engine, HTTPRequest("GET", "/?q=1", (("Referer", "/"), *headers))) == ["q", "Referer"]
+    assert len(engine._sources) == pieces + 2
+    odd = (("Accept", "a;b"), ("X;A", "c;d"))
+    assert names_read(engine, HTTPRequest("GET", "/", odd)) == ["X;A", "X;A"]
+    assert names_read(engine, HTTPRequest("GET", "/", odd)) == []
+    assert names_read(engine, HTTPRequest("GET", "/", (*odd, ("X-A", "<i>")))) == ["X-A"]
+    assert names_read(engine, HTTPRequest("GET", "/", (*odd, ("X-A", "<i>")))) == ["X-A"]
 
 
 def test_a_piece_whose_score_is_forgotten_is_read_again() -> None:
@@ -140,7 +154,7 @@ def add(memory: SourceMemory, name: str, raw: str, keys: int = 0) -> None:
     key = memory.key("json", name, raw)
     assert key is not None
     read = tuple(("json other", f"{raw}{number}") for number in range(keys))
-    memory.add(Source(key, 0, 1), [Field("json", name, raw)], read)
+    memory.add(Source(key, 0, 1, 1), [Field("json", name, raw)], read)
 
 
 def test_memory_is_bounded_and_what_is_used_stays() -> None:
@@ -150,7 +164,7 @@ def test_memory_is_bounded_and_what_is_used_stays() -> None:
     assert key is not None
     for number in range(5_000):
         add(small, "q", str(number))
-        assert small.recall(key) == (1, 0.0)
+        assert small.recall(key) == (1, (), 0.0, ())
     assert len(small) < 200
 
 

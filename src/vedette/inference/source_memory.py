@@ -15,7 +15,6 @@ lost update costs no more than reading a piece again. What is left out does not 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import NamedTuple
@@ -31,13 +30,14 @@ MAX_NAME = 256
 MAX_KEYS = 8
 MAX_GROUP_BYTES, MAX_GROUP_KEYS = 8192, 32
 _pack = msgspec.msgpack.encode
-_ENTRY_BYTES = 320  # table slot, key tuple and value tuples of an entry, without texts
+_ENTRY_BYTES = 420  # table slot, key tuple with the heads of its texts, and value tuples of an entry
 
 
 class _Entry(NamedTuple):
-    """A piece: the number of its fields, and the score memory's keys of what is read of them."""
+    """A piece: how many values it gives and which odd names, and the score memory's keys of what is read of them."""
 
-    fields: int
+    values: int
+    names: tuple[str, ...]
     keys: tuple[Key, ...]
 
 
@@ -86,9 +86,11 @@ class SourceMemory:
                 return None
             self._store(key, entry)
         if not entry.keys:
-            return Known(entry.fields, 0.0, ())
+            return Known(entry.values, entry.names, 0.0, ())
         score = self._scores.recall(entry.keys)
-        return Known(entry.fields, score, entry.keys) if score is not None and score < self._threshold else None
+        if score is None or score >= self._threshold:
+            return None
+        return Known(entry.values, entry.names, score, entry.keys)
 
     def add(self, source: Source, fields: Sequence[Field], keys: tuple[Key, ...]) -> None:
         """Remember a piece that was read: its `fields`, and the score memory's keys of what is read of them.
@@ -101,8 +103,7 @@ class SourceMemory:
             return
         if not isinstance(source.key, bytes) and any(is_secret(*field[:2], field.kind) for field in fields):
             return
-        left_out = sum([known.fields for known in source.known])
-        self._store(source.key, _Entry(len(fields) + left_out, keys))
+        self._store(source.key, _Entry(source.values, source.names, keys))
 
     def _store(self, key: SourceKey, entry: _Entry) -> None:
         self._young[key] = entry
@@ -113,6 +114,13 @@ class SourceMemory:
 
 def _size(key: SourceKey, entry: _Entry) -> int:
     """Bytes that an entry holds, its score keys as if they were held by nothing else."""
-    texts: list[str | bytes] = [key] if isinstance(key, bytes) else [key[1], key[2]]
-    texts += [key if isinstance(key, bytes) else key[1] for key in entry.keys]
-    return _ENTRY_BYTES + sum(map(sys.getsizeof, texts)) + 64 * len(entry.keys)
+    size = _ENTRY_BYTES + (0 if isinstance(key, bytes) else _text_bytes(key[1]) + _text_bytes(key[2]))
+    for name in entry.names:
+        size += 64 + _text_bytes(name)
+    for held in entry.keys:
+        size += 128 if isinstance(held, bytes) else 128 + _text_bytes(held[1])
+    return size
+
+
+def _text_bytes(text: str) -> int:
+    return len(text) if text.isascii() else 4 * len(text)

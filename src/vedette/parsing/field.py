@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, NamedTuple, Protocol
 
 from vedette.config import InspectionSettings
@@ -36,21 +37,24 @@ SourceKey = tuple[str, str, str] | bytes
 
 
 class Known(NamedTuple):
-    """What is known of a piece that came before: the number of its fields, the highest score among them, and the
-    memory's own keys of what is read of it."""
+    """What is known of a piece that came before: how many values it gives and which odd names, the highest score among
+    all of them, and the memory's own keys of what is read of it."""
 
-    fields: int
+    values: int
+    names: tuple[str, ...]
     score: float
     keys: tuple[Any, ...]
 
 
 class Source(NamedTuple):
-    """A piece of a request as it was sent, and its fields: ``fields[start:end]``, and those of the known pieces in it,
-    which were left out."""
+    """A piece of a request as it was sent, and what it gave: ``fields[start:end]`` and what the `known` pieces in it
+    stand for, in all so many values and these odd names."""
 
     key: SourceKey
     start: int
     end: int
+    values: int
+    names: tuple[str, ...] = ()
     known: tuple[Known, ...] = ()
 
 
@@ -86,8 +90,8 @@ _MAX_NAME = 256  # characters of a field's name that are kept for finding it aga
 class FieldCollector:
     """Collects fields under the limits of one request."""
 
-    __slots__ = ("_names", "_refused", "fields", "known", "known_pieces", "known_score", "left_out", "limits",
-                 "not_inspected", "names_again", "refusals", "sources")  # fmt: skip
+    __slots__ = ("_again", "_names", "_names_in_order", "_refusals", "_refused", "fields", "known", "known_pieces",
+                 "known_score", "left_out", "limits", "not_inspected", "sources")  # fmt: skip
 
     def __init__(self, limits: InspectionSettings, known: KnownSources | None = None) -> None:
         self.limits = limits
@@ -96,10 +100,11 @@ class FieldCollector:
         self.left_out = 0  # fields of known pieces; they count as if they had been read
         self.known_pieces: list[Known] = []
         self.sources: list[Source] = []
-        self.names_again = self.refusals = 0
+        self._again = self._refusals = 0
         self.fields: list[Field] = []
         self.not_inspected: list[NotInspected] = []
-        self._names: set[tuple[str, str]] = set()
+        self._names: set[str] = set()
+        self._names_in_order: list[str] = []
         self._refused: set[tuple[str, str]] = set()
 
     @property
@@ -123,12 +128,17 @@ class FieldCollector:
 
     def add_name(self, location: str, name: str, decoded_by: tuple[str, ...] = ()) -> None:
         """Append a name that the client chose as a field of its own, once for each location."""
-        key = (location, name)
-        if key in self._names:
-            self.names_again += 1
-        else:
-            self._names.add(key)
+        if self._is_new(f"{location} {name}"):
             self.add(location, name, name, decoded_by, "name")
+        else:
+            self._again += 1
+
+    def _is_new(self, name: str) -> bool:
+        if name in self._names:
+            return False
+        self._names.add(name)
+        self._names_in_order.append(name)
+        return True
 
     def read_source(self, location: str, name: str, raw: str, read: Callable[[FieldCollector, str, str], None]) -> None:
         """Read a piece as it was sent by ``read(self, name, raw)``, unless it is known.
@@ -140,10 +150,7 @@ class FieldCollector:
         if key is None:
             read(self, name, raw)
         elif not self._is_known(key):
-            start, again, refusals = len(self.fields), self.names_again, self.refusals
-            read(self, name, raw)
-            if again == self.names_again and refusals == self.refusals:
-                self.sources.append(Source(key, start, len(self.fields)))
+            self._learn(key, partial(read, self, name, raw))
 
     def read_group(self, pieces: Sequence[tuple[str, str]], read: Callable[[FieldCollector], None]) -> None:
         """Read pieces that often come together by ``read(self)``, which hands them to `read_source` one by one, unless
@@ -152,24 +159,33 @@ class FieldCollector:
         if key is None:
             read(self)
         elif not self._is_known(key):
-            start, again, refusals, pieces = len(self.fields), self.names_again, self.refusals, len(self.known_pieces)
-            read(self)
-            if again == self.names_again and refusals == self.refusals:
-                self.sources.append(Source(key, start, len(self.fields), tuple(self.known_pieces[pieces:])))
+            self._learn(key, partial(read, self))
 
     def _is_known(self, key: SourceKey) -> bool:
         known = None if self.known is None else self.known.recall(key)
-        if known is None or len(self.fields) + self.left_out + known.fields > self.limits.max_fields:
+        count = len(self.fields) + self.left_out
+        if known is None or count + known.values + len(known.names) > self.limits.max_fields:
             return False
-        self.left_out += known.fields
+        self.left_out += known.values
+        for name in known.names:
+            self.left_out += self._is_new(name)
         self.known_pieces.append(known)
         if known.score > self.known_score:
             self.known_score = known.score
         return True
 
+    def _learn(self, key: SourceKey, read: Callable[[], None]) -> None:
+        start, before = len(self.fields), len(self.fields) + self.left_out
+        again, refusals, names, pieces = self._again, self._refusals, len(self._names), len(self.known_pieces)
+        read()
+        if again == self._again and refusals == self._refusals:
+            end, known = len(self.fields), tuple(self.known_pieces[pieces:])
+            new = tuple(self._names_in_order[names:])
+            self.sources.append(Source(key, start, end, end + self.left_out - before - len(new), new, known))
+
     def refuse(self, location: str, name: str, reason: str) -> None:
         """Report a part that is not read; each (location, reason) pair is listed once."""
-        self.refusals += 1
+        self._refusals += 1
         if (location, reason) not in self._refused:
             self._refused.add((location, reason))
             self.not_inspected.append(

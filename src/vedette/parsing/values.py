@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -16,8 +17,6 @@ from vedette.parsing import decoders
 from vedette.parsing.field import FieldCollector
 from vedette.verdict import LOCATIONS
 
-# Anything that a decoder could act on. A value without these is read as it stands.
-_ENCODED = re.compile(r"[%&\\]|\+A|[^\x00-\x7f]")
 _PASSES: tuple[tuple[str, str, Callable[[str], str]], ...] = (
     ("%", "percent", decoders.percent),
     ("&", "entities", decoders.entities),
@@ -46,8 +45,8 @@ def parse_json(text: str) -> Any:
 
 def decode(text: str, decoded_by: tuple[str, ...], max_passes: int) -> tuple[str, tuple[str, ...]]:
     """Undo encodings until nothing changes or `max_passes` is reached; return the text and what was applied."""
-    if not _ENCODED.search(text):
-        return text, decoded_by
+    if text.isascii() and "%" not in text and "&" not in text and "\\" not in text and "+A" not in text:
+        return text, decoded_by  # nothing that a decoder could act on
     applied = list(decoded_by)
     for _ in range(max_passes):
         before = text
@@ -110,7 +109,7 @@ def _read_base64(
         if credentials is not None:
             read_value(out, location, name, credentials, (*applied, "base64"), level + 1)
         return
-    token = _JWT.match(text)
+    token = _JWT.match(text) if "eyJ" in text else None
     if token:
         for part in token.groups():
             claims = decoders.base64_text(part)
@@ -131,10 +130,15 @@ def read_name(out: FieldCollector, location: str, name: str, decoded_by: tuple[s
     ``proto``, ``construct`` nor ``classloader`` in it. No attack on names is spelled with these alone: injections need
     a quote, a space, ``$`` or another sign, and pollution of prototypes and beans needs one of the three words.
     """
-    if len(name) <= 128 and _PLAIN_NAME.match(name) and not _DANGEROUS_NAME.search(name):
+    if len(name) <= 128 and _is_plain_name(name):
         return
     text, applied = decode(name, decoded_by, out.limits.max_decode_passes)
     out.add_name(location, text, applied)
+
+
+@lru_cache(maxsize=16_384)
+def _is_plain_name(name: str) -> bool:
+    return _PLAIN_NAME.match(name) is not None and _DANGEROUS_NAME.search(name) is None
 
 
 def read_json(

@@ -140,6 +140,7 @@ _CALM = re.compile(
     r"|(?<=\w)//+(?=[\w+\-]+(?:[/,;|~=]|\Z))"
     r"|\{(?=[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}\})|(?<=-[0-9A-Fa-f]{12})\}"
 )
+_NEVER_CALM = re.compile(r"[^A-Za-z0-9_ .,:+@=~/!?\-\"'|;${}\u00a0-\U0010ffff]")
 _INSIDE_HOST = re.compile(
     r"localhost|internal|metadata|\.local|nip\.io|xip\.io|sslip|oast|burpcollab|interact|intranet|kubernetes|spoofed|vcap|rbndr|rebind"
     r"|localtest|lacolhost|lvh\.me|1u\.ms|\.corp\b|\.lan\b|\d\.\d+\.\d"
@@ -205,6 +206,8 @@ def _is_pairs(text: str) -> bool:
 
 
 def _is_calm(text: str) -> bool:
+    if _NEVER_CALM.search(text):
+        return False
     plain = _CALM.sub(" ", text)
     return plain != text and not _has_sign(plain) and not _has_words(plain)
 
