@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from vedette.errors import RequestError
 
 # RFC 9110 section 5.6.2: token = 1*tchar. Methods and header names are tokens.
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}\Z")
+_MAX_TOKEN = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,11 @@ def validate_method(method: str, *, field: str = "method") -> str:
     return method
 
 
+@lru_cache(maxsize=4096)
+def _is_token(name: str) -> bool:
+    return _TOKEN.match(name) is not None
+
+
 def validate_headers(headers: Iterable[tuple[str, str]], *, field: str = "headers") -> tuple[tuple[str, str], ...]:
     """Return `headers` as a tuple of pairs.
 
@@ -51,7 +58,7 @@ def validate_headers(headers: Iterable[tuple[str, str]], *, field: str = "header
     """
     pairs = tuple(headers)
     for name, value in pairs:
-        if not _TOKEN.match(name):
+        if len(name) > _MAX_TOKEN or not _is_token(name):
             raise RequestError(f"header name {name[:64]!r} is not an HTTP token", field=field)
         if "\r" in value or "\n" in value or "\x00" in value:
             raise RequestError("a header value must not hold CR, LF or NUL", field=f"{field}.{name}")

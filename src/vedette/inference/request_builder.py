@@ -84,8 +84,11 @@ def _pairs(headers: Any) -> tuple[tuple[str, str], ...]:
     if isinstance(headers, str | bytes) or not isinstance(headers, Iterable):
         raise RequestError("must be an object or a list of [name, value] pairs", field="headers")
     items: Iterable[Any] = headers.items() if isinstance(headers, Mapping) else headers
-    pairs = []
+    pairs: list[tuple[str, str]] = []
     for item in items:
+        if type(item) is tuple and len(item) == 2 and type(item[0]) is type(item[1]) is str:
+            pairs.append(item)
+            continue
         if isinstance(item, str | bytes) or not isinstance(item, Sequence) or len(item) != 2:
             raise RequestError("must be an object or a list of [name, value] pairs", field="headers")
         name, value = item
