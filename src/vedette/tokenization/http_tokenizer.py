@@ -28,7 +28,7 @@ from vedette.tokenization.text_view import SourceMap, view
 PAD = "[pad]"
 # Words, numbers of up to three digits, runs of signs; a leading space belongs to what follows (as in GPT-2's BPE).
 _SPLIT = r" ?\p{L}+|[0-9]{1,3}| ?[^\s\p{L}0-9]+|\s+"
-WHOLE = 512
+WHOLE = 160
 SEGMENT = 2048
 _OVERLAP = 128
 _HALO = 32  # characters read on each side of a hot spot in a long value

@@ -27,7 +27,7 @@ _COLON = re.compile(r"\b[A-Za-z]:/|[Hh][Tt]{2}[Pp][Ss]?:(?!//)|:\w+@")  # drives
 # Full-width and other forms of ASCII signs, characters whose low byte is a line break or < or >, kana like slashes.
 _WIDE = re.compile(
     r"[\uff00-\uffef\u2024-\u2044\u2215\u2216\u560a\u560d\u563c\u563e\u3031-\u3035\u309d]"
-    r"|\u010d\u010a|\u3002(?=[A-Za-z])|\u30fc\u30fc"
+    r"|\u010d\u010a|\u3002(?=[A-Za-z0-9])|\u30fc\u30fc"
 )
 _ALPHA = re.compile(r"[a-z]+")
 _ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
@@ -133,20 +133,25 @@ _PAIR = re.compile(r"[A-Za-z_][\w.\-\[\]]*=")
 _DANGEROUS_NAME = re.compile(r"proto|construct|classloader", re.IGNORECASE)
 _SEPARATOR = re.compile(r"[&;|]")
 _LETTER = r"[\u00c0-\u1fff\u3040-\u3096\u30a1-\u30fa\u4e00-\u55ff\u5640-\ud7ff]"  # of a script that is no attack's
-# Signs that cannot begin anything: quotes within a word, bars and semicolons before a number or such a letter,
-# bytes spelled as $15, a GUID's braces.
+# Signs that cannot begin anything: quotes within a word, bars and semicolons before a number or such a letter, bytes
+# spelled as $15, a GUID's braces; the punctuation of JSON where it stands as JSON has it, of a query between its pairs.
 _CALM = re.compile(
     rf"(?<={_LETTER})[\"'](?={_LETTER})|[|;](?=\d+(?:[|;,\s]|\Z))|[|;] ?(?={_LETTER})|\$[0-9A-F]{{2}}(?![\w(){{])"
     r"|(?<=\w)//+(?=[\w+\-]+(?:[/,;|~=]|\Z))"
     r"|\{(?=[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}\})|(?<=-[0-9A-Fa-f]{12})\}"
+    r"|\\?\"[\]}\s]*[,:][\s\[{]*(?:\\?\"(?![\s>=+|]))?|(?<=[\[{,:])\s*\\?\"(?=[\w@\u00a0-\uffff])|\\?\"[\]}]+(?=[,\]}]|\Z)"
+    r"|[\[{](?=[\"\[{])|[\]}](?=[\]},])|&(?=[A-Za-z_][\w.\-\[\]]{0,40}=)"
 )
-_NEVER_CALM = re.compile(r"[^A-Za-z0-9_ .,:+@=~/!?\-\"'|;${}\u00a0-\U0010ffff]")
+_BREAKS_OUT = re.compile(r"\s*(?:\\?[\"']\s*[\]},]|-)")  # a value that ends a string of JSON, or adds an option
+_HOST_OF_URL = re.compile(r"https?:(?:\\?/){2}(?:[A-Za-z0-9\-]+\.)+[A-Za-z]{2,18}(?=[/?#&\"'\s,\\|]|\Z)(?!\?@)")
+_NEVER_CALM = re.compile(r"[^A-Za-z0-9_ .,:+@=~/!?\-\"'|;${}\[\]&\\\u00a0-\U0010ffff]")
 _INSIDE_HOST = re.compile(
     r"localhost|internal|metadata|\.local|nip\.io|xip\.io|sslip|oast|burpcollab|interact|intranet|kubernetes|spoofed|vcap|rbndr|rebind"
     r"|localtest|lacolhost|lvh\.me|1u\.ms|\.corp\b|\.lan\b|\d\.\d+\.\d"
 )
 
 
+_ALONE = _STRONG - _COMMON
 _FEW = 4  # words that are looked for one by one in a long text; more are met while all words are gone through
 
 
@@ -206,10 +211,23 @@ def _is_pairs(text: str) -> bool:
 
 
 def _is_calm(text: str) -> bool:
-    if _NEVER_CALM.search(text):
+    if _NEVER_CALM.search(text) or _BREAKS_OUT.match(text):
         return False
-    plain = _CALM.sub(" ", text)
+    plain = _calmed(text)
     return plain != text and not _has_sign(plain) and not _has_words(plain)
+
+
+def _calmed(text: str) -> str:
+    """Return `text` with what cannot begin anything replaced, of the same length."""
+    return _CALM.sub(_commas, _HOST_OF_URL.sub(_letters, text) if "://" in text or ":\\/" in text else text)
+
+
+def _commas(match: re.Match[str]) -> str:
+    return "," * len(match[0])
+
+
+def _letters(match: re.Match[str]) -> str:
+    return match[0] if _INSIDE_HOST.search(match[0].lower()) else "u" * len(match[0])
 
 
 def _is_loaded(word: str) -> bool:
@@ -254,6 +272,7 @@ def hot_spots(text: str, join: int = 0) -> list[tuple[int, int]]:
 
     Spots at most `join` characters apart make one range, so that a text of nothing but signs gives a short list.
     """
+    text = _calmed(text)
     low = text.lower() if text.isascii() else text.casefold()
     if len(low) != len(text):  # a few characters fold to two; then read case as it stands
         low = text
@@ -265,7 +284,7 @@ def hot_spots(text: str, join: int = 0) -> list[tuple[int, int]]:
     words = set(_ALPHA.findall(low))
     if not _WEAK.isdisjoint(words):
         spots += _joined(_spans(_WEAK_SHAPE, low), join)
-    strong = _STRONG.intersection(words)
+    strong = _ALONE.intersection(words)
     if len(strong) > _FEW:
         spots += _joined((match.span() for match in _ALPHA.finditer(low) if match[0] in strong), join)
     else:
