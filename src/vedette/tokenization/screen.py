@@ -88,11 +88,35 @@ _WEAK = frozenset(
     "or and xor not like rlike regexp between in is div mod if case limit true false by "
     "document file script data cookie location import using system this".split()
 )
-_WEAK_SHAPE = re.compile(
-    r"(?:\d|\btrue|\bfalse)\W*(?:or|and|xor|not|like|rlike|regexp|between|in|is|div|mod|case|limit)\b"
-    r"|\b(?:or|and|xor|not|like|rlike|regexp|between|in|is|div|mod|if|case|limit)\W+(?:\d|true|false|not\b)"
-    r"|\b(?:or|and|xor)\W+\w{1,64}\s*(?:=|like\b)|\b(?:order|group)\W+by\b"
-    r"|\bdocument\.|\b(?:file|script|data|cookie|location):|\blocation\s*=|@(?:import|using|system)\b|\bthis\."
+
+
+def _whole_word(words: str, then: str) -> str:
+    """Alternatives for any of `words`, where a word begins there, and what follows it."""
+    return "|".join(rf"{word}(?<!\w{word}){then}" for word in words.split())
+
+
+# In two parts, each of which begins with what `re` can look for fast: digits, and letters.
+_WEAK_SHAPES = (
+    re.compile(r"\d\W*(?:or|and|xor|not|like|rlike|regexp|between|in|is|div|mod|case|limit)\b"),
+    re.compile(
+        "|".join(
+            (
+                _whole_word("or and xor", r"\W+\w{1,64}\s*(?:=|like\b)"),
+                _whole_word(
+                    "or and xor not like rlike regexp between in is div mod if case limit",
+                    r"\W+(?:\d|true|false|not\b)",
+                ),
+                _whole_word(
+                    "true false", r"\W*(?:or|and|xor|not|like|rlike|regexp|between|in|is|div|mod|case|limit)\b"
+                ),
+                _whole_word("order group", r"\W+by\b"),
+                _whole_word("document this", r"\."),
+                _whole_word("file script data cookie location", ":"),
+                _whole_word("location", r"\s*="),
+                r"@(?:import|using|system)\b",
+            )
+        )
+    ),
 )
 # A single word can still be a serialised object, an address, an attribute of Python's or a dangerous name.
 _LOADED_STARTS = (
@@ -135,13 +159,24 @@ _SEPARATOR = re.compile(r"[&;|]")
 _LETTER = r"[\u00c0-\u1fff\u3040-\u3096\u30a1-\u30fa\u4e00-\u55ff\u5640-\ud7ff]"  # of a script that is no attack's
 # Signs that cannot begin anything: quotes within a word, bars and semicolons before a number or such a letter, bytes
 # spelled as $15, a GUID's braces; the punctuation of JSON where it stands as JSON has it, of a query between its pairs.
+_HEX = "[0-9A-Fa-f]"
 _CALM = re.compile(
-    rf"(?<={_LETTER})[\"'](?={_LETTER})|[|;](?=\d+(?:[|;,\s]|\Z))|[|;] ?(?={_LETTER})|\$[0-9A-F]{{2}}(?![\w(){{])"
-    r"|(?<=\w)//+(?=[\w+\-]+(?:[/,;|~=]|\Z))"
-    r"|\{(?=[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}\})|(?<=-[0-9A-Fa-f]{12})\}"
-    r"|\\?\"[\]}\s]*[,:][\s\[{]*(?:\\?\"(?![\s>=+|]))?|(?<=[\[{,:])\s*\\?\"(?=[\w@\u00a0-\uffff])|\\?\"[\]}]+(?=[,\]}]|\Z)"
-    r"|[\[{](?=[\"\[{])|[\]}](?=[\]},])|&(?=[A-Za-z_][\w.\-\[\]]{0,40}=)"
+    "|".join(
+        (
+            rf"\"(?={_LETTER})(?<={_LETTER}\")|'(?={_LETTER})(?<={_LETTER}')",
+            *(rf"{bar}(?=\d+(?:[|;,\s]|\Z)| ?{_LETTER})" for bar in (r"\|", ";")),
+            r"\$[0-9A-F]{2}(?![\w(){])",
+            r"/(?<=\w/)/+(?=[\w+\-]+(?:[/,;|~=]|\Z))",
+            rf"\{{(?={_HEX}{{8}}-(?:{_HEX}{{4}}-){{3}}{_HEX}{{12}}\}})|\}}(?<=-{_HEX}{{12}}\}})",
+            *(rf"{quote}[\]}}\s]*[,:][\s\[{{]*(?:\\?\"(?![\s>=+|]))?" for quote in (r"\"", r"\\\"")),
+            *(rf"{quote}[\]}}]+(?=[,\]}}]|\Z)" for quote in (r"\"", r"\\\"")),
+            r"\"(?=[\w@\u00a0-\uffff])(?<=[\[{,:]\")|\\\"(?=[\w@\u00a0-\uffff])(?<=[\[{,:]\\\")",
+            r"\[(?=[\"\[{])|\{(?=[\"\[{])|\](?=[\]},])|\}(?=[\]},])",
+            r"&(?=[A-Za-z_][\w.\-\[\]]{0,40}=)",
+        )
+    )
 )
+_NEVER_CALM = re.compile(r"[^A-Za-z0-9_ .,:+@=~/!?\-\"'|;${}\[\]&\\\u00a0-\U0010ffff]")
 _BREAKS_OUT = re.compile(r"\s*(?:\\?[\"']\s*[\]},]|-)")  # a value that ends a string of JSON, or adds an option
 _HOST_OF_URL = re.compile(r"https?:(?:\\?/){2}(?:[A-Za-z0-9\-]+\.)+[A-Za-z]{2,18}(?=[/?#&\"'\s,\\|]|\Z)(?!\?@)")
 _NEVER_CALM = re.compile(r"[^A-Za-z0-9_ .,:+@=~/!?\-\"'|;${}\[\]&\\\u00a0-\U0010ffff]")
@@ -247,7 +282,7 @@ def _has_words(text: str) -> bool:
     strong = _STRONG.intersection(words)
     if strong and (len(strong) > 1 or not strong <= _COMMON):
         return True
-    if not _WEAK.isdisjoint(words) and _WEAK_SHAPE.search(low):
+    if not _WEAK.isdisjoint(words) and any(shape.search(low) for shape in _WEAK_SHAPES):
         return True
     return text.count(".") > 2 and _ADDRESS.search(text) is not None
 
@@ -283,7 +318,8 @@ def hot_spots(text: str, join: int = 0) -> list[tuple[int, int]]:
     spots = [spot for pattern in patterns for spot in _joined(_spans(pattern, text), join)]
     words = set(_ALPHA.findall(low))
     if not _WEAK.isdisjoint(words):
-        spots += _joined(_spans(_WEAK_SHAPE, low), join)
+        for shape in _WEAK_SHAPES:
+            spots += _joined(_spans(shape, low), join)
     strong = _ALONE.intersection(words)
     if len(strong) > _FEW:
         spots += _joined((match.span() for match in _ALPHA.finditer(low) if match[0] in strong), join)
