@@ -52,6 +52,34 @@ def test_harmless_text_is_not(text: str) -> None:
     assert is_inert(text)
 
 
+def test_what_a_path_may_hold_is_more_than_what_a_value_may() -> None:
+    for path in (
+        "/wp-content/uploads/2022/07/a-1.jpg",
+        "/static/version16/he_IL/js__x--y/form.svg",
+        "/Content/\u05d0.jpg",
+    ):
+        assert is_inert(path, "path")
+    for path in (
+        "/etc/passwd",
+        "/a/../b",
+        "//evil.example",
+        "/a;id",
+        "/union+select+1",
+        "/onerror=alert",
+        "/index.php",
+    ):
+        assert not is_inert(path, "path")
+    assert not is_inert("/wp-content/config", "query")
+
+
+def test_of_a_middling_value_its_hot_part_is_read() -> None:
+    prose = "a lamp for the garden, and a chair. " * 6
+    (window,) = windows_of(Field("form", "note", prose + "<script>alert(1)</script>" + prose))
+    assert "<script>alert(1)</script>" in window.text
+    assert len(window.text) < 120
+    assert windows_of(Field("form", "note", prose + "a user of it. " + prose)) == []
+
+
 @pytest.mark.parametrize("family", sorted(set(GENERATORS) - {"benign"}))
 def test_generated_attacks_are_read(family: str) -> None:
     """Each drawn payload stands in a query argument; one of the fields it gives must reach the model."""

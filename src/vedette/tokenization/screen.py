@@ -50,7 +50,7 @@ _PLACES = frozenset(
 _ENDINGS = frozenset(
     """
     php phtml phtm pht phar asp aspx ashx asmx asa cer jsp jspx jspf war cgi pl py sh exe bat cmd ps shtml shtm stm
-    vbs hta cfm cfml cfc swf axd cdx scr asax vbhtm vbhtml ctp
+    vbs hta cfm cfml cfc swf axd cdx scr asax vbhtm vbhtml ctp ascx
     """.split()
 )
 _FILES = _PLACES | _ENDINGS
@@ -177,7 +177,8 @@ _CALM = re.compile(
     )
 )
 _NEVER_CALM = re.compile(r"[^A-Za-z0-9_ .,:+@=~/!?\-\"'|;${}\[\]&\\\u00a0-\U0010ffff]")
-_BREAKS_OUT = re.compile(r"\s*(?:\\?[\"']\s*[\]},]|-)")  # a value that ends a string of JSON, or adds an option
+# What ends a string of JSON, adds an option, or sends to another host in a way that only an attacker writes.
+_BREAKS_OUT = re.compile(r"\s*(?:\\?[\"']\s*[\]},]|-|/https?:|https?:\\)")
 _HOST_OF_URL = re.compile(r"https?:(?:\\?/){2}(?:[A-Za-z0-9\-]+\.)+[A-Za-z]{2,18}(?=[/?#&\"'\s,\\|]|\Z)(?!\?@)")
 _NEVER_CALM = re.compile(r"[^A-Za-z0-9_ .,:+@=~/!?\-\"'|;${}\[\]&\\\u00a0-\U0010ffff]")
 _INSIDE_HOST = re.compile(
