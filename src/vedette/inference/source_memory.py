@@ -6,10 +6,14 @@ all that is read of it, none where it is inert. A piece is known for as long as 
 the threshold for each of them: then its score is theirs, and the piece itself is left out. An attack is always read
 anew, because it has to be shown.
 
-Pieces are kept as they are, those of secret fields under their keyed BLAKE2b hash (RFC 7693, 128 bits), as in the score
-memory. Two generations stand in for a list of uses: the young one takes what is new and what is met again, and when it
-holds half of the bytes allowed it becomes the old one, whose predecessor is forgotten. Safe to use from many threads: a
-lost update costs no more than reading a piece again. What is left out does not compete for `max_windows`.
+The headers that a client sends unchanged with each request, and its whole Cookie header, are looked up as one piece
+each before they are taken apart.
+
+Pieces are kept as they are, those of secret fields and groups under their keyed BLAKE2b hash (RFC 7693, 128 bits), as
+in the score memory. Two generations stand in for a list of uses: the young one takes what is new and what is met again,
+and when it holds half of the bytes allowed it becomes the old one, whose predecessor is forgotten. Safe to use from
+many threads: a lost update costs no more than reading a piece again. What is left out does not compete for
+`max_windows`.
 """
 
 from __future__ import annotations
