@@ -20,9 +20,12 @@ _RUN = re.compile(
     r"|(?P<mixed>(?<![0-9a-z])(?=[0-9a-z]{12})(?:(?:[0-9]++[a-z]++){2,}+[0-9]*+|(?:[a-z]++[0-9]++){2,}+[a-z]*+))"
     r"|(?P<number>[0-9]{5,})"
 )
-_REPEAT, _NUMBER = 6, 8
+_REPEAT, _NUMBER, _LONG_NUMBER = 6, 5, 6  # a number of nine digits and more, such as an address or a time, keeps one more
 _WORD = (14, 8)  # characters kept of a long word at its beginning and its end
-_IDENTIFIER = (6, 2)  # of one that holds digits: serialised objects are told by their first characters
+# Of one that holds digits nothing is kept, an identifier says nothing, but the first characters where they announce
+# what it is, a serialised object or a hexadecimal literal, and letters at its end.
+_ANNOUNCES = re.compile(r"ro0|wey|ga[ijmnqrstuvwx]|aaeaaad|h4si|bah|aced|800[2-5]|y3bvc2l4|04086|0x|eyj|pd9|pht|tvqq")
+_HEAD = 6
 _LIST = (6, 1)
 _DIGIT = re.compile(r"[0-9]")
 _LETTERS_AT_END = re.compile(r"[a-z]+\Z")
@@ -44,7 +47,8 @@ def _kept(match: re.Match[str]) -> tuple[int, int]:
     if kind == "mixed" or _DIGIT.search(match[0]):
         # Letters at the end may be a word that only leans on digits: `1e0000000union select`.
         letters = _LETTERS_AT_END.search(match[0], len(match[0]) - _WORD[1])
-        return _IDENTIFIER[0], max(_IDENTIFIER[1], len(letters[0]) if letters else 0)
+        tail = len(letters[0]) if letters and len(letters[0]) > 1 else 0
+        return (_HEAD if _ANNOUNCES.match(match[0]) else 0), tail
     return _WORD
 
 
@@ -53,9 +57,9 @@ def _shorten(match: re.Match[str]) -> str:
     if kind == "repeat":
         return text[:_REPEAT]
     if kind == "number":
-        return "0" * min(len(text), _NUMBER)
+        return "0" * (_LONG_NUMBER if len(text) > 8 else _NUMBER)
     head, tail = _kept(match)
-    return text[:head] + ELLIPSIS + text[-tail:]
+    return text[:head] + ELLIPSIS + text[len(text) - tail :]
 
 
 def view(text: str) -> str:

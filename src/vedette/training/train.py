@@ -37,7 +37,7 @@ HELD_OUT, HELD_OUT_VALUES = "held_out.jsonl.gz", "held_out_values.jsonl.gz"
 
 @dataclass(frozen=True, slots=True)
 class TrainPlan:
-    """All choices of a run. `steps` batches of `batch` windows; 8,000 of 256 take about an hour on two cores."""
+    """All choices of a run. `steps` batches of `batch` windows; 6,000 of 256 take about an hour on two cores."""
 
     corpus: CorpusPlan = field(default_factory=CorpusPlan)
     vocab_size: int = 4096
@@ -45,9 +45,9 @@ class TrainPlan:
     d_model: int = 96
     n_layers: int = 2
     n_heads: int = 3
-    d_ff: int = 384
+    d_ff: int = 256
     dropout: float = 0.0
-    steps: int = 8_000
+    steps: int = 6_000
     batch: int = 256
     learning_rate: float = 1.5e-3
     warm_up: int = 400
