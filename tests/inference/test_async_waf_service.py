@@ -24,9 +24,9 @@ XSS = "<script>alert(1)</script>"
 def service_over(
     runtime: SmallRuntime, *, inference: dict[str, object] | None = None, **waf: object
 ) -> AsyncWAFService:
-    waf = {"event_log": {"enabled": False}, "threshold": 0.5, "drain_timeout": 5.0, **waf}
+    waf = {"event_log": {"enabled": False}, "threshold": 0.5, "drain_timeout": 5.0, "timeout": 30.0, **waf}
     settings = Settings.model_validate(
-        {"waf_service": waf, "inference": {"async": {"max_workers": 1}, **(inference or {})}}
+        {"waf_service": waf, "inference": {"async": {"max_workers": 1, "timeout": 30.0}, **(inference or {})}}
     )
     service = AsyncWAFService(settings=settings)
     service.swap(small_engine(runtime, **waf))
