@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from vedette.tokenization.http_tokenizer import Window
 
 _CHARS_PER_TOKEN = 3  # of the text view; only to weigh work before it is tokenised
-# For ids that nobody has to guess; a system call for each would cost as much as the rest of a small request's way.
+# For ids that nobody has to guess. At the system call of `os.urandom` another thread would get its turn, so that a
+# small request waited for the preparation of a large one.
 _random = random.Random(os.urandom(32))  # noqa: S311
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
     os.register_at_fork(after_in_child=lambda: _random.seed(os.urandom(32)))

@@ -20,7 +20,11 @@ _RUN = re.compile(
     r"|(?P<mixed>(?<![0-9a-z])(?=[0-9a-z]{12})(?:(?:[0-9]++[a-z]++){2,}+[0-9]*+|(?:[a-z]++[0-9]++){2,}+[a-z]*+))"
     r"|(?P<number>[0-9]{5,})"
 )
-_REPEAT, _NUMBER, _LONG_NUMBER = 6, 5, 6  # a number of nine digits and more, such as an address or a time, keeps one more
+_REPEAT, _NUMBER, _LONG_NUMBER = (
+    6,
+    5,
+    6,
+)  # a number of nine digits and more, such as an address or a time, keeps one more
 _WORD = (14, 8)  # characters kept of a long word at its beginning and its end
 # Of one that holds digits nothing is kept, an identifier says nothing, but the first characters where they announce
 # what it is, a serialised object or a hexadecimal literal, and letters at its end.
