@@ -153,6 +153,10 @@ _PLAIN_URL = re.compile(
 )
 _PATH = re.compile(r"[A-Za-z0-9_\-~@!,+=:./\u00a0-\U0010ffff]*\Z")
 _SECOND_HOST = re.compile(r"\?@|[@#][\w\-]*\.")
+# A script or text for the server to fetch and run, as remote file inclusion wants it.
+_INCLUDED = re.compile(
+    r"\?\Z|\.(?:php\d?|phtml|txt|inc|aspx?|jspx?|cgi|pl|py|sh|exe|bat|ps1)\Z|[?&](?:cmd|exec|command)=", re.IGNORECASE
+)
 _PAIR = re.compile(r"[A-Za-z_][\w.\-\[\]]*=")
 _DANGEROUS_NAME = re.compile(r"proto|construct|classloader", re.IGNORECASE)
 _SEPARATOR = re.compile(r"[&;|]")
@@ -171,8 +175,8 @@ _CALM = re.compile(
             *(rf"{quote}[\]}}\s]*[,:][\s\[{{]*(?:\\?\"(?![\s>=+|]))?" for quote in (r"\"", r"\\\"")),
             *(rf"{quote}[\]}}]+(?=[,\]}}]|\Z)" for quote in (r"\"", r"\\\"")),
             r"\"(?=[\w@\u00a0-\uffff])(?<=[\[{,:]\")|\\\"(?=[\w@\u00a0-\uffff])(?<=[\[{,:]\\\")",
-            r"\[(?=[\"\[{])|\{(?=[\"\[{])|\](?=[\]},])|\}(?=[\]},])",
-            r"&(?=[A-Za-z_][\w.\-\[\]]{0,40}=)",
+            r"\[[\[{]*(?=[\"\[{])|\{[\[{]*(?=[\"\[{])|\][\]}]*(?=[\]},])|\}[\]}]*(?=[\]},])",
+            r"&(?=[A-Za-z_][\w.\-\[\]]{0,40}=[^\s&]{0,200}(?:&|\Z))",
         )
     )
 )
@@ -250,7 +254,7 @@ def _is_calm(text: str) -> bool:
     if _NEVER_CALM.search(text) or _BREAKS_OUT.match(text):
         return False
     plain = _calmed(text)
-    return plain != text and not _has_sign(plain) and not _has_words(plain)
+    return plain != text and not _INCLUDED.search(text) and not _has_sign(plain) and not _has_words(plain)
 
 
 def _calmed(text: str) -> str:
@@ -293,7 +297,9 @@ def _is_plain_url(text: str) -> bool:
     if not match:
         return False
     rest = match["rest"]
-    if _DOTS.search(rest) or "//" in rest or _SECOND_HOST.search(rest):
+    if _DOTS.search(rest) or "//" in rest or _SECOND_HOST.search(rest) or _INCLUDED.search(rest):
+        return False
+    if rest.count(".") > 2 and _ADDRESS.search(rest):
         return False
     if _INSIDE_HOST.search(text[: match.start("rest")].lower()):
         return False
