@@ -180,7 +180,9 @@ def windows_of(field: Field) -> list[Window]:
     return [
         Window(context if start == 0 else context + " more", piece, start)
         for start, end in segments
-        if not is_inert(piece := text[start:end], field.location) or field.kind == "name" or len(segments) == 1
+        if not is_inert(piece := text[start:end], field.location, whole=False)
+        or field.kind == "name"
+        or len(segments) == 1
     ]
 
 

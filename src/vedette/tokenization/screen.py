@@ -83,6 +83,14 @@ _STRONG = (
     """.split()
     )
 )
+# SQL's words where its grammar has no place for them: three names in a row behind "select", a union or drop of nothing.
+_PROSE = re.compile(
+    r"\bunion\b(?!\W+(?:all|distinct|select|table|values|corresponding)\b)"
+    r"|\bdrop\b(?!\W+(?:table|database|schema|view|index|user|column|function|procedure|trigger|sequence|role|login"
+    r"|temporary|materialized|package|type|if)\b)"
+    r"|\bselect(?: +(?!(?:from|as|into|where|union +(?:all|distinct|select)|all|distinct|distinctrow|null|top|case"
+    r"|limit|order|group|having|for|unique|except|intersect|offset|fetch|not)\b)[a-z]+){3}\b"
+)
 # Words that need a number or a truth value beside them to mean anything to an interpreter.
 _WEAK = frozenset(
     "or and xor not like rlike regexp between in is div mod if case limit true false by "
@@ -192,11 +200,15 @@ _INSIDE_HOST = re.compile(
 
 
 _ALONE = _STRONG - _COMMON
+_SENTENCE = 160  # characters of a value in which SQL's words may be prose
 _FEW = 4  # words that are looked for one by one in a long text; more are met while all words are gone through
 
 
-def is_inert(text: str, location: str = "") -> bool:
-    """True if no attack can be spelled in `text`, a value at `location`. Linear in its length."""
+def is_inert(text: str, location: str = "", *, whole: bool = True) -> bool:
+    """True if no attack can be spelled in `text`, a value at `location` or (not `whole`) a piece of one.
+
+    Linear in its length.
+    """
     if _SERIALISED.match(text):
         return False
     if _WORD.match(text):
@@ -204,7 +216,7 @@ def is_inert(text: str, location: str = "") -> bool:
     if location == "path" and _is_plain_path(text):
         return True
     if not _has_sign(text):
-        return not _has_words(text)
+        return not _has_words(text) or (whole and len(text) <= _SENTENCE and _is_prose(text))
     return _is_plain_url(text) or _is_pairs(text) or _is_calm(text)
 
 
@@ -290,6 +302,12 @@ def _has_words(text: str) -> bool:
     if not _WEAK.isdisjoint(words) and any(shape.search(low) for shape in _WEAK_SHAPES):
         return True
     return text.count(".") > 2 and _ADDRESS.search(text) is not None
+
+
+def _is_prose(text: str) -> bool:
+    low = text.lower()
+    prose = _PROSE.sub(" ", low)
+    return prose != low and not _has_words(prose)
 
 
 def _is_plain_url(text: str) -> bool:
