@@ -10,8 +10,8 @@ from functools import lru_cache
 from vedette.errors import RequestError
 
 # RFC 9110 section 5.6.2: token = 1*tchar. Methods and header names are tokens.
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}\Z")
 _MAX_TOKEN = 256
+_TOKEN = re.compile(rf"[!#$%&'*+\-.^_`|~0-9A-Za-z]{{1,{_MAX_TOKEN}}}\Z")
 
 
 @dataclass(frozen=True, slots=True)

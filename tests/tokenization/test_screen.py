@@ -45,6 +45,9 @@ def test_an_attack_behind_padding_lies_in_a_window(text: str) -> None:
 def test_a_long_serialised_object_is_read() -> None:
     for text in ("rO0ABXNyAC" * 1000, "aced0005" * 1000, "x" * 5000 + "proto"):
         assert windows_of(Field("cookie", "c", text))
+    (head, *_) = windows_of(Field("cookie", "c", "rO0ABXNy" + "A" * 3000 + "//x.y" + "A" * 3000))
+    assert head.offset == 0
+    assert head.text.startswith("rO0ABXNyA")
 
 
 @pytest.mark.parametrize("text", CASES["harmless"])

@@ -52,16 +52,17 @@ class ParsingPipeline:
         out.read_source("path", "path", path, _read_path)
         if query:
             read_pairs(out, "query", query)
-        steady = [pair for pair in request.headers if pair[0].lower() not in _VARYING]
+        steady: list[tuple[str, str]] = []
+        varying: list[tuple[str, str]] = []
+        for pair in request.headers:
+            (varying if pair[0].lower() in _VARYING else steady).append(pair)
         if steady:
             out.read_group(steady, partial(_read_headers, steady))
-        if len(steady) < len(request.headers):
-            for name, value in request.headers:
-                kind = name.lower()
-                if kind == "cookie":
-                    read_cookies(out, value)
-                elif kind in _VARYING:
-                    out.read_source("header", name, value, _read_header)
+        for name, value in varying:
+            if name.lower() == "cookie":
+                read_cookies(out, value)
+            else:
+                out.read_source("header", name, value, _read_header)
         if request.body:
             read_body(out, request)
         return ParsedRequest(out.fields, out.not_inspected, out.sources, out.known_score)

@@ -22,7 +22,7 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 from vedette.errors import BundleError
 from vedette.parsing.field import Field
 from vedette.tokenization.context import CONTEXT_WORDS, context_of
-from vedette.tokenization.screen import hot_spots, is_inert
+from vedette.tokenization.screen import hot_spots, is_inert, is_loaded
 from vedette.tokenization.text_view import SourceMap, view
 
 PAD = "[pad]"
@@ -171,26 +171,25 @@ class HTTPTokenizer:
 def windows_of(field: Field) -> list[Window]:
     """Return what a model has to read of `field`; nothing if the screen shows it inert. Needs no vocabulary."""
     text = field.value
-    if field.kind == "value" and is_inert(text, field.location):
+    is_name, whole = field.kind == "name", len(text) <= WHOLE
+    if not is_name and is_inert(text, field.location, whole=whole):
         return []
     context = context_of(field)
-    if len(text) <= WHOLE:
+    if whole:
         return [Window(context, text, 0)]
-    segments = _segments(text)
-    return [
+    windows = [
         Window(context if start == 0 else context + " more", piece, start)
-        for start, end in segments
-        if not is_inert(piece := text[start:end], field.location, whole=False)
-        or field.kind == "name"
-        or len(segments) == 1
+        for start, end in _segments(text)
+        if not is_inert(piece := text[start:end], field.location, whole=False) or is_name
     ]
+    if is_loaded(text) or (is_name and not windows):  # its beginning tells what it is
+        windows.insert(0, Window(context, text[:SEGMENT], 0))
+    return windows
 
 
 def _segments(text: str) -> list[tuple[int, int]]:
     """Ranges of a long text that hold its hot spots, each with a halo, at most SEGMENT long, overlapping."""
     ranges = [(max(0, start - _HALO), min(len(text), end + _HALO)) for start, end in hot_spots(text, join=2 * _HALO)]
-    if not ranges:  # not inert as a whole, as a long serialised object is: its beginning tells what it is
-        ranges = [(0, SEGMENT)]
     return [
         (at, min(at + SEGMENT, end))
         for start, end in ranges

@@ -13,6 +13,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from vedette.tokenization.screen_words import (
+    FILES,
+    PLACES,
+    has_address,
+    has_words,
+    is_prose,
+    word_spots,
+    words_of,
+)
+
 # One word of letters, digits, dashes, underscores and single dots: identifiers, numbers, versions, most cookie values.
 _WORD = re.compile(r"[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)*\Z")
 # Neutral: signs that separate the parts of prose, numbers, dates, paths and pairs, and letters of any script.
@@ -28,103 +38,6 @@ _COLON = re.compile(r"\b[A-Za-z]:/|[Hh][Tt]{2}[Pp][Ss]?:(?!//)|:\w+@")  # drives
 _WIDE = re.compile(
     r"[\uff00-\uffef\u2024-\u2044\u2215\u2216\u560a\u560d\u563c\u563e\u3031-\u3035\u309d]"
     r"|\u010d\u010a|\u3002(?=[A-Za-z0-9])|\u30fc\u30fc"
-)
-_ALPHA = re.compile(r"[a-z]+")
-_ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
-# Names of files, directories, wrappers and hosts that an attack asks for, and the endings of what servers run.
-_PLACES = frozenset(
-    """
-    javascript vbscript ftp gopher dict ldap ldaps rmi jndi jar netdoc expect zip glob smb sftp tftp localhost
-    internal metadata
-    localdomain nip xip sslip oast burpcollaborator interact
-    etc proc var usr bin sbin root opt tmp dev sys boot windows winnt inetpub passwd shadow hosts win ini
-    inf
-    htaccess htpasswd env git svn ssh bash profile history rsa config conf cfg log logs bak sql yml
-    properties environ
-    proto prototype constructor
-    crossdomain keychain keychains composer
-    bashrc intranet rbndr rebind localtest lacolhost lvh
-    springframework rowset functors priorityqueue typeconfusedelegate
-    """.split()
-)
-_ENDINGS = frozenset(
-    """
-    php phtml phtm pht phar asp aspx ashx asmx asa cer jsp jspx jspf war cgi pl py sh exe bat cmd ps shtml shtm stm
-    vbs hta cfm cfml cfc swf axd cdx scr asax vbhtm vbhtml ctp ascx
-    """.split()
-)
-_FILES = _PLACES | _ENDINGS
-# Words that need a second one of any kind beside them: alone they stand in prose, paths and cookies everywhere.
-_COMMON = frozenset(
-    """
-    group order load user version char mid
-    script data alert prompt confirm import svg
-    file system wp instance
-    id dir net hostname type cn commons
-    cc content header location host cookie transfer
-    """.split()
-)
-# A word that carries an attack without the help of any sign.
-_STRONG = (
-    _FILES
-    | _COMMON
-    | frozenset(
-        """
-    select union insert update delete drop alter create truncate exec execute declare having waitfor sleep
-    benchmark
-    concat chr ascii substring substr sysdate pg xp sp utl dbms schema outfile dumpfile
-    null sqlite mysql procedure cast convert extractvalue updatexml
-    onerror onload onclick expression iframe
-    srcdoc eval
-    whoami uname ifconfig ipconfig netstat wget curl nslookup powershell ping ls cat systeminfo
-    aced rooab java objectclass userpassword mutation typename introspection
-    shutdown reboot mainmodule
-    prepend append uid request response process runtime return bcc
-    """.split()
-    )
-)
-# SQL's words where its grammar has no place for them: three names in a row behind "select", a union or drop of nothing.
-_PROSE = re.compile(
-    r"\bunion\b(?!\W+(?:all|distinct|select|table|values|corresponding)\b)"
-    r"|\bdrop\b(?=-|[.,!?]|\Z| +(?:of|in|by|off|out|down|us|me|a|an|the|to)\b)"
-    r"|\bselect(?: +(?!(?:from|as|into|where|union +(?:all|distinct|select)|all|distinct|distinctrow|null|top|case"
-    r"|limit|order|group|having|for|unique|except|intersect|offset|fetch|not|binary|like|between|is|collate|in|or|and|sql)\b)[a-z]+){3}\b"
-)
-_FROM = re.compile(r"\bselect\b.*\bfrom (?!our\b|the\b|your\b|a\b|an\b|my\b|their\b)", re.DOTALL)
-# Words that need a number or a truth value beside them to mean anything to an interpreter.
-_WEAK = frozenset(
-    "or and xor not like rlike regexp between in is div mod if case limit true false by "
-    "document file script data cookie location import using system this cn".split()
-)
-
-
-def _whole_word(words: str, then: str) -> str:
-    """Alternatives for any of `words`, where a word begins there, and what follows it."""
-    return "|".join(rf"{word}(?<!\w{word}){then}" for word in words.split())
-
-
-# In two parts, each of which begins with what `re` can look for fast: digits, and letters.
-_WEAK_SHAPES = (
-    re.compile(r"\d\W*(?:or|and|xor|not|like|rlike|regexp|between|in|is|div|mod|case|limit)\b"),
-    re.compile(
-        "|".join(
-            (
-                _whole_word("or and xor", r"\W+\w{1,64}\s*(?:=|like\b)"),
-                _whole_word(
-                    "or and xor not like rlike regexp between in is div mod if case limit",
-                    r"\W+(?:\d|true|false|not\b)",
-                ),
-                _whole_word(
-                    "true false", r"\W*(?:or|and|xor|not|like|rlike|regexp|between|in|is|div|mod|case|limit)\b"
-                ),
-                _whole_word("order group", r"\W+by\b"),
-                _whole_word("document this location", r"\."),
-                _whole_word("file script data cookie location", ":"),
-                _whole_word("location cn", r"\s*="),
-                r"@(?:import|using|system)\b",
-            )
-        )
-    ),
 )
 # A single word can still be a serialised object, an address, an attribute of Python's or a dangerous name.
 _LOADED_STARTS = (
@@ -201,37 +114,33 @@ _CALM = re.compile(
     )
 )
 # What ends a string of JSON, adds an option, or sends to another host in a way that only an attacker writes.
-_BREAKS_OUT = re.compile(r"\s*(?:\\?[\"']\s*[\]},]|-|/https?:|https?:\\)|.*(?:\{\{|\s-{1,2}[A-Za-z])", re.DOTALL)
+_BREAKS_OUT = re.compile(r"\s*(?:\\?[\"']\s*[\]},]|-|/https?:|https?:\\)")
 _JSON_HEAD = re.compile(r"\s*[\[{]")
 _QUOTED = re.compile(rf"\"(?!{_LETTER})|(?<!{_LETTER})\"")
 _HOST_OF_URL = re.compile(
     r"https?:(?:\\?/){2}(?:[A-Za-z0-9\-]+\.)+[A-Za-z]{2,18}(?=[/?#&\"'\s,\\|]|\Z)(?!\?@|\s@|[^/?#\s\"]{0,200}@)"
 )
-_NEVER_CALM = re.compile(r"[^A-Za-z0-9_ .,:+@=~/!?\-\"'|;${}\[\]&\\\u00a0-\U0010ffff]")
+_NEVER_CALM = re.compile(
+    r"[^A-Za-z0-9_ .,:+@=~/!?\-\"'|;${}\[\]&\\\u00a0-\U0010ffff]|\{\{|\s-{1,2}[A-Za-z]"  # templates, options
+)
 _INSIDE_HOST = re.compile(
     r"localhost|internal|metadata|\.local|nip\.io|xip\.io|sslip|oast|burpcollab|interact|intranet|kubernetes|spoofed|vcap|rbndr|rebind"
     r"|localtest|lacolhost|lvh\.me|1u\.ms|\.corp\b|\.lan\b|\d\.\d+\.\d"
 )
 
 
-_ALONE = _STRONG - _COMMON
-_SENTENCE = 160  # characters of a value in which SQL's words may be prose
-_FEW = 4  # words that are looked for one by one in a long text; more are met while all words are gone through
-
-
 def is_inert(text: str, location: str = "", *, whole: bool = True) -> bool:
-    """True if no attack can be spelled in `text`, a value at `location` or (not `whole`) a piece of one.
+    """True if no attack can be spelled in `text`, a value at `location`. Linear in its length.
 
-    Linear in its length.
+    Not `whole`: a piece of a value, or a long one. Prose, pairs and the signs of JSON are told by the whole of a short
+    value only; in a long one `hot_spots` leaves such signs out one by one.
     """
-    if _SERIALISED.match(text):
+    if is_loaded(text):
         return False
-    if _WORD.match(text):
-        return not _is_loaded(text)
-    if location == "path" and _is_plain_path(text):
+    if _WORD.match(text) or (location == "path" and _is_plain_path(text)):
         return True
     if not _has_sign(text):
-        return not _has_words(text) or (whole and len(text) <= _SENTENCE and _is_prose(text))
+        return not has_words(text) or (whole and is_prose(text))
     return _is_plain_url(text) or (whole and (_is_pairs(text) or _is_calm(text)))
 
 
@@ -254,10 +163,10 @@ def _is_plain_path(text: str) -> bool:
     if any(part in low for part in _DUNDERS):
         return False
     if "+" in text or "=" in text or ":" in text:  # for a space, an attribute, a scheme
-        return not _has_words(text)
-    if text.count(".") > 2 and _ADDRESS.search(text):
+        return not has_words(text)
+    if has_address(text):
         return False
-    return _FILES.isdisjoint(_ALPHA.findall(low))
+    return FILES.isdisjoint(words_of(low))
 
 
 def _is_pairs(text: str) -> bool:
@@ -285,7 +194,7 @@ def _is_calm(text: str) -> bool:
     if _QUOTED.search(text) and not _JSON_HEAD.match(text):  # a value that has left the string it was put into
         return False
     plain = _calmed(text)
-    return plain != text and not _INCLUDED.search(text) and not _has_sign(plain) and not _has_words(plain)
+    return plain != text and not _INCLUDED.search(text) and not _has_sign(plain) and not has_words(plain)
 
 
 def _calmed(text: str) -> str:
@@ -301,8 +210,13 @@ def _letters(match: re.Match[str]) -> str:
     return match[0] if _INSIDE_HOST.search(match[0].lower()) else "u" * len(match[0])
 
 
-def _is_loaded(word: str) -> bool:
-    low = word.lower()
+def is_loaded(text: str) -> bool:
+    """True if `text` begins as a serialised object does, or is one word that is an attack by itself."""
+    if _SERIALISED.match(text):
+        return True
+    if not _WORD.match(text):
+        return False
+    low = text.lower()
     if "." in low and _LOADED_DOTS.search(low):
         return True
     if len(low) < 8:
@@ -312,40 +226,21 @@ def _is_loaded(word: str) -> bool:
     return low.startswith(_LOADED_STARTS) or ("__" in low and any(part in low for part in _DUNDERS))
 
 
-def _has_words(text: str) -> bool:
-    low = text.lower()
-    words = _ALPHA.findall(low)
-    strong = _STRONG.intersection(words)
-    if strong and (len(strong) > 1 or not strong <= _COMMON):
-        return True
-    if not _WEAK.isdisjoint(words) and any(shape.search(low) for shape in _WEAK_SHAPES):
-        return True
-    return text.count(".") > 2 and _ADDRESS.search(text) is not None
-
-
-def _is_prose(text: str) -> bool:
-    low = text.lower()
-    prose = _PROSE.sub(" ", low)
-    return prose != low and not _has_words(prose) and not _FROM.search(low)
-
-
 def _is_plain_url(text: str) -> bool:
     match = _PLAIN_URL.match(text)
     if not match:
         return False
     rest = match["rest"]
-    if _DOTS.search(rest) or "//" in rest or _SECOND_HOST.search(rest) or _INCLUDED.search(rest):
+    if _DOTS.search(rest) or "//" in rest or has_address(rest):
         return False
-    if _COMMAND.search(rest):
-        return False
-    if rest.count(".") > 2 and _ADDRESS.search(rest):
+    if any(pattern.search(rest) for pattern in (_SECOND_HOST, _INCLUDED, _COMMAND)):
         return False
     if _INSIDE_HOST.search(text[: match.start("rest")].lower()):
         return False
-    if (" " in rest or "+" in rest) and _has_words(rest):
+    if (" " in rest or "+" in rest) and has_words(rest):
         return False
     low = rest.lower()
-    return _PLACES.isdisjoint(_ALPHA.findall(low)) and not any(part in low for part in _DUNDERS)
+    return PLACES.isdisjoint(words_of(low)) and not any(part in low for part in _DUNDERS)
 
 
 def hot_spots(text: str, join: int = 0) -> list[tuple[int, int]]:
@@ -357,37 +252,18 @@ def hot_spots(text: str, join: int = 0) -> list[tuple[int, int]]:
     low = text.lower() if text.isascii() else text.casefold()
     if len(low) != len(text):  # a few characters fold to two; then read case as it stands
         low = text
-    patterns = [_SIGNS, _COMPANY, _ADDRESS]
+    patterns = [_SIGNS, _COMPANY]
     patterns += [pattern for mark, pattern in (("..", _DOTS), (":", _COLON)) if mark in text]
     if not text.isascii():
         patterns.append(_WIDE)
     spots = [spot for pattern in patterns for spot in _joined(_spans(pattern, text), join)]
-    words = set(_ALPHA.findall(low))
-    if not _WEAK.isdisjoint(words):
-        for shape in _WEAK_SHAPES:
-            spots += _joined(_spans(shape, low), join)
-    strong = _ALONE.intersection(words)
-    if len(strong) > _FEW:
-        spots += _joined((match.span() for match in _ALPHA.finditer(low) if match[0] in strong), join)
-    else:
-        for word in strong:
-            spots += _joined(_places(low, word), join)
+    spots += [spot for run in word_spots(low) for spot in _joined(run, join)]
     spots.sort()
     return _joined(spots, join)
 
 
 def _spans(pattern: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]:
     return (match.span() for match in pattern.finditer(text))
-
-
-def _places(text: str, word: str) -> Iterator[tuple[int, int]]:
-    """Where `word` stands in `text` between characters that are no ASCII letters."""
-    at = text.find(word)
-    while at >= 0:
-        end = at + len(word)
-        if not ("a" <= text[at - 1 : at] <= "z" or "a" <= text[end : end + 1] <= "z"):
-            yield at, end
-        at = text.find(word, end)
 
 
 def _joined(spots: Iterable[tuple[int, int]], join: int) -> list[tuple[int, int]]:

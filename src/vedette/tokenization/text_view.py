@@ -24,10 +24,10 @@ _REPEAT, _NUMBER, _LONG_NUMBER = (
     6,
     5,
     6,
-)  # a number of nine digits and more, such as an address or a time, keeps one more
+)  # of nine digits and more, an address or a time, one more
 _WORD = (14, 8)  # characters kept of a long word at its beginning and its end
-# Of one that holds digits nothing is kept, an identifier says nothing, but the first characters where they announce
-# what it is, a serialised object or a hexadecimal literal, and letters at its end.
+# One that holds digits is an identifier and says nothing: kept are only letters at its end, and its first characters
+# where they announce a serialised object or a hexadecimal literal.
 _ANNOUNCES = re.compile(r"ro0|wey|ga[ijmnqrstuvwx]|aaeaaad|h4si|bah|aced|800[2-5]|y3bvc2l4|04086|0x|eyj|pd9|pht|tvqq")
 _HEAD = 6
 _LIST = (6, 1)
