@@ -20,11 +20,8 @@ _RUN = re.compile(
     r"|(?P<mixed>(?<![0-9a-z])(?=[0-9a-z]{12})(?:(?:[0-9]++[a-z]++){2,}+[0-9]*+|(?:[a-z]++[0-9]++){2,}+[a-z]*+))"
     r"|(?P<number>[0-9]{5,})"
 )
-_REPEAT, _NUMBER, _LONG_NUMBER = (
-    6,
-    5,
-    6,
-)  # of nine digits and more, an address or a time, one more
+_REPEAT = 6
+_NUMBER, _LONG_NUMBER = 5, 6  # of nine digits and more, such as an address or a time, one more
 _WORD = (14, 8)  # characters kept of a long word at its beginning and its end
 # One that holds digits is an identifier and says nothing: kept are only letters at its end, and its first characters
 # where they announce a serialised object or a hexadecimal literal.
