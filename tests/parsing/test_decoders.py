@@ -20,7 +20,8 @@ CODED_PIECES = (
 )  # fmt: skip
 CODED_TEXT = st.lists(st.sampled_from(CODED_PIECES), max_size=30).map("".join)
 DECODERS = [
-    decoders.percent, decoders.plus, decoders.entities, decoders.escapes, decoders.utf7, decoders.compatibility,
+    decoders.percent, decoders.plus, decoders.entities, decoders.escapes, decoders.utf7, decoders.mojibake,
+    decoders.compatibility,
 ]  # fmt: skip
 
 

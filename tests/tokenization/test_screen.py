@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import quote
@@ -16,6 +17,7 @@ from vedette.datasets.generate import GENERATORS
 from vedette.http_request import HTTPRequest
 from vedette.parsing.field import Field
 from vedette.parsing.pipeline import ParsingPipeline
+from vedette.parsing.values import is_plain_pair
 from vedette.tokenization.http_tokenizer import windows_of
 from vedette.tokenization.screen import hot_spots, is_inert
 
@@ -78,6 +80,20 @@ def test_what_a_path_may_hold_is_more_than_what_a_value_may() -> None:
     assert not is_inert("/wp-content/config", "query")
 
 
+def test_names_are_screened_by_rules_of_their_own() -> None:
+    for name in ("og:image:secure_url", "rs_", "static.example/4/images/", "\u05e9\u05dd"):
+        assert windows_of(Field("json", name, name, (), "name")) == []
+    for name in ("__proto__", "a.__class__", "$ne", "@type", "constructor[prototype]", "echo x", "a<b", "etc/passwd"):
+        assert windows_of(Field("json", name, name, (), "name"))
+
+
+@given(st.text(st.sampled_from("aZ09._-'<$[]"), max_size=12), st.text(st.sampled_from("aZ09._-'<%;$"), max_size=12))
+def test_what_is_passed_over_is_inert(name: str, value: str) -> None:
+    if is_plain_pair(name, value):
+        fields = PIPELINE.parse(HTTPRequest("GET", f"/?{name}={value}", (("Cookie", f"{name}={value}"),))).fields
+        assert not any(windows_of(field) for field in fields)
+
+
 def test_of_a_middling_value_its_hot_part_is_read() -> None:
     prose = "a lamp for the garden, and a chair. " * 6
     (window,) = windows_of(Field("form", "note", prose + "<script>alert(1)</script>" + prose))
@@ -107,4 +123,5 @@ def test_hot_spots_are_ordered_and_apart(text: str, join: int) -> None:
     spots = hot_spots(text, join)
     assert all(0 <= start < end <= len(text) for start, end in spots)
     assert all(after[0] - before[1] > join for before, after in pairwise(spots))
-    assert all(any(start <= at < end for start, end in spots) for at, char in enumerate(text) if char in "'\n\uff1c")
+    sharp = [match.start() for match in re.finditer("['\uff1c]|\n(?! {2})(?!\\s*\\Z)", text)]
+    assert all(any(start <= at < end for start, end in spots) for at in sharp)

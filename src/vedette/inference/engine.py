@@ -110,6 +110,7 @@ class Engine:
                     slot = slots[key] = len(prepared.keys)
                     prepared.keys.append(key)
                     prepared.windows.append(window)
+                    prepared.views.append(seen)
                     prepared.costs.append(4 + len(seen) // _CHARS_PER_TOKEN)
                 prepared.reads.append((index, slot, window))
         if parsed.sources:
@@ -163,7 +164,8 @@ class Engine:
         if not owners:
             return
         readings = [Reading(key, held) for key, held in owners.items()]
-        encoded = self._tokenizer.encode([reading.window for reading in readings])
+        views = [reading.view for reading in readings]
+        encoded = self._tokenizer.encode([reading.window for reading in readings], views)
         rows = []
         for reading, its_rows in zip(readings, encoded, strict=True):
             reading.rows_left = len(its_rows)

@@ -17,10 +17,9 @@ from vedette.verdict import NotInspected
 class Prepared:
     """A parsed and screened request.
 
-    What the model reads is kept once in a *slot*: `keys`, `windows`, `costs` and `answers` run over slots, and `reads`
-    says which field reads which slot, at which place of its value. `pending` are the slots that need the model;
-    `known_score` is the highest score of the pieces that were left out as known harmless;
-    `answers` is filled by inference threads, slot by slot, and read by whoever judges. `started_at` is
+    What the model reads is kept once in a *slot*: `keys`, `windows`, their text `views`, `costs` and `answers` run over
+    slots, and `reads` says which field reads which slot, at which place of its value. `pending` are the slots that need
+    the model; `known_score` is the highest score of the pieces that were left out as known harmless; `answers` is filled by inference threads, slot by slot, and read by whoever judges. `started_at` is
     ``time.monotonic()``. Setting `abandoned` tells inference that nobody waits any more.
     """
 
@@ -31,6 +30,7 @@ class Prepared:
     reads: list[tuple[int, int, Window]] = field(default_factory=list)
     keys: list[Key] = field(default_factory=list)
     windows: list[Window] = field(default_factory=list)
+    views: list[str] = field(default_factory=list)
     costs: list[int] = field(default_factory=list)
     answers: list[Remembered | None] = field(default_factory=list)
     pending: list[int] = field(default_factory=list)

@@ -13,13 +13,14 @@ BUCKET = 16  # rows are padded to a multiple of this, so that the runtime sees f
 class Reading:
     """One distinct window of a batch, and the slots that wait for it."""
 
-    __slots__ = ("best", "held", "key", "rows_left", "window")
+    __slots__ = ("best", "held", "key", "rows_left", "view", "window")
 
     def __init__(self, key: Key, held: list[tuple[Slice, int]]) -> None:
         self.key = key
         self.held = held
         piece, slot = held[0]
         self.window = piece.prepared.windows[slot]
+        self.view = piece.prepared.views[slot]
         self.rows_left = 0
         self.best: Remembered | None = None
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import NamedTuple
 
 import msgspec
 
@@ -37,14 +36,6 @@ _pack = msgspec.msgpack.encode
 _ENTRY_BYTES = 420  # table slot, key tuple with the heads of its texts, and value tuples of an entry
 
 
-class _Entry(NamedTuple):
-    """A piece: how many values it gives and which odd names, and the score memory's keys of what is read of them."""
-
-    values: int
-    names: tuple[str, ...]
-    keys: tuple[Key, ...]
-
-
 class SourceMemory:
     """Remembers at most about `max_bytes` worth of pieces; 0 remembers nothing."""
 
@@ -53,8 +44,8 @@ class SourceMemory:
         self._scores = scores
         self._threshold = threshold
         self._secret = os.urandom(32)
-        self._young: dict[SourceKey, _Entry] = {}
-        self._old: dict[SourceKey, _Entry] = {}
+        self._young: dict[SourceKey, Known] = {}  # scores are looked up when they are asked for
+        self._old: dict[SourceKey, Known] = {}
         self._used = 0
 
     def __len__(self) -> int:
@@ -90,7 +81,7 @@ class SourceMemory:
                 return None
             self._store(key, entry)
         if not entry.keys:
-            return Known(entry.values, entry.names, 0.0, ())
+            return entry
         score = self._scores.recall(entry.keys)
         if score is None or score >= self._threshold:
             return None
@@ -105,18 +96,21 @@ class SourceMemory:
             keys += known.keys
         if len(keys) > (MAX_GROUP_KEYS if source.known else MAX_KEYS):
             return
-        if not isinstance(source.key, bytes) and any(is_secret(*field[:2], field.kind) for field in fields):
-            return
-        self._store(source.key, _Entry(source.values, source.names, keys))
+        if not isinstance(source.key, bytes):
+            location, name, _ = source.key  # of which `key` knows that they are none of a secret
+            for field in fields:
+                if (field.name != name or field.location != location) and is_secret(*field[:2], field.kind):
+                    return
+        self._store(source.key, Known(source.values, source.names, 0.0, keys))
 
-    def _store(self, key: SourceKey, entry: _Entry) -> None:
+    def _store(self, key: SourceKey, entry: Known) -> None:
         self._young[key] = entry
         self._used += _size(key, entry)
         if self._used > self._half:
             self._old, self._young, self._used = self._young, {}, 0
 
 
-def _size(key: SourceKey, entry: _Entry) -> int:
+def _size(key: SourceKey, entry: Known) -> int:
     """Bytes that an entry holds, its score keys as if they were held by nothing else."""
     size = _ENTRY_BYTES + (0 if isinstance(key, bytes) else _text_bytes(key[1]) + _text_bytes(key[2]))
     for name in entry.names:

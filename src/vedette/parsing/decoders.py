@@ -30,6 +30,9 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _WS = re.compile(r"\s+")
 # Bytes that begin no valid sequence: continuation bytes, bytes beyond Unicode, lead bytes with nothing to lead.
 _STRAY = re.compile(rb"(?:[\x80-\xbf\xf5-\xff]|[\xc2-\xf4](?![\x80-\xbf]))*")
+_UTF8_AS_LATIN1 = re.compile(
+    "(?:[\u00c2-\u00df][\u0080-\u00bf]|[\u00e0-\u00ef][\u0080-\u00bf]{2}|[\u00f0-\u00f4][\u0080-\u00bf]{3})+"
+)
 # Canonical ordering is quadratic in a run of combining marks: 1 MiB of two marks in turn takes CPython 3.11 minutes.
 _FOLD_STEP = 512
 
@@ -145,6 +148,18 @@ def _utf7_run(match: re.Match[str]) -> str:
     except (ValueError, binascii.Error):
         return match[0]
     return plain if plain.isascii() and plain.isprintable() else match[0]
+
+
+def mojibake(text: str) -> str:
+    """Undo one UTF-8 encoding too many: UTF-8 that was read as Latin-1 and encoded again."""
+    return text if text.isascii() else _UTF8_AS_LATIN1.sub(_as_utf8, text)
+
+
+def _as_utf8(match: re.Match[str]) -> str:
+    try:
+        return match[0].encode("latin-1").decode()
+    except UnicodeDecodeError:  # overlong, or a surrogate
+        return match[0]
 
 
 def compatibility(text: str) -> str:

@@ -161,6 +161,13 @@ class FieldCollector:
         elif not self._is_known(key):
             self._learn(key, partial(read, self))
 
+    def passes_over(self, count: int = 1) -> bool:
+        """Leave out `count` values that no attack can be spelled in, where known pieces are left out; else False."""
+        if self.known is None or self.full:
+            return False
+        self.left_out += count
+        return True
+
     def _is_known(self, key: SourceKey) -> bool:
         known = None if self.known is None else self.known.recall(key)
         count = len(self.fields) + self.left_out

@@ -7,7 +7,7 @@ from functools import partial
 
 from vedette.parsing import decoders
 from vedette.parsing.field import FieldCollector
-from vedette.parsing.values import read_name, read_value
+from vedette.parsing.values import is_plain_pair, read_name, read_value
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.\-\[\]]+\Z")
 # A space, a quote or a sign of a language, escaped or not: in a name only where a value was cut.
@@ -26,8 +26,8 @@ def read_pairs(out: FieldCollector, location: str, text: str) -> None:
     read = _READ_PAIR[location]
     torn: list[str] = []  # an argument and what bare ampersands have cut off it
     for pair in _pieces(out, location, text, "&"):
-        name, sign, _ = pair.partition("=")
-        if pair:
+        name, sign, value = pair.partition("=")
+        if pair and not (is_plain_pair(name, value) and out.passes_over()):
             out.read_source(location, name, pair, read)
         if torn and (_CUT.search(name) if sign else len(torn) > 1 or not _PLAIN.match(name) or _OPEN.search(torn[0])):
             torn.append(pair)
@@ -86,7 +86,9 @@ def read_cookies(out: FieldCollector, text: str) -> None:
 
 def _read_cookie_pairs(text: str, out: FieldCollector) -> None:
     for pair in _pieces(out, "cookie", text, ";"):
-        out.read_source("cookie", "", pair, _read_cookie)
+        name, _, value = pair.partition("=")
+        if not (is_plain_pair(name.strip(), value) and out.passes_over()):
+            out.read_source("cookie", "", pair, _read_cookie)
 
 
 def _read_cookie(out: FieldCollector, _: str, pair: str) -> None:

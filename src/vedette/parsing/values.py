@@ -27,6 +27,7 @@ _JWT = re.compile(r"(?:[Bb]earer +)?(eyJ[A-Za-z0-9_\-]+)\.([A-Za-z0-9_\-]+)\.[A-
 _DATA_URL = re.compile(r"data:[\w/+.\-]{0,100}(?:;[\w=.\-]{1,50}){0,4};base64,([A-Za-z0-9+/_\-\s]+={0,2})")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9.\-\[\]]*(?:_[A-Za-z0-9.\-\[\]]+)*\Z")
 _DANGEROUS_NAME = re.compile(r"proto|construct|classloader", re.IGNORECASE)
+_PLAIN_WORD = re.compile(r"(?:[A-Za-z0-9_\-]{1,7}|-?[0-9]{1,18}(?:\.[0-9]{1,18})?)\Z")
 _MIN_BASE64 = 12
 _MAX_PATH = 128
 _MAX_DATA_URLS = 64
@@ -56,6 +57,11 @@ def decode(text: str, decoded_by: tuple[str, ...], max_passes: int) -> tuple[str
                 if plain != text:
                     text = plain
                     applied.append(name)
+        if not text.isascii():
+            plain = decoders.mojibake(text)
+            if plain != text:
+                text = plain
+                applied.append("mojibake")
         if text == before:
             folded = decoders.compatibility(text)
             if folded == text:
@@ -123,6 +129,17 @@ def _read_base64(
                 read_value(out, location, name, plain, (*applied, "data-url"), level + 1)
 
 
+def is_plain_word(text: str) -> bool:
+    """True for a number and for a word of at most seven letters, digits, dashes and underscores: nothing is encoded in
+    it, and no attack can be spelled with it."""
+    return _PLAIN_WORD.match(text) is not None
+
+
+def is_plain_pair(name: str, value: str) -> bool:
+    """True for a plain word under a plain name, of which nothing has to be read."""
+    return len(name) <= 64 and _PLAIN_WORD.match(value) is not None and _is_plain_name(name)
+
+
 def read_name(out: FieldCollector, location: str, name: str, decoded_by: tuple[str, ...] = ()) -> None:
     """Add a name that the client chose as a field of its own, unless it is plain.
 
@@ -150,6 +167,8 @@ def read_json(
     while stack:
         for path, node in stack[-1]:
             if isinstance(node, str):
+                if is_plain_word(node) and out.passes_over():
+                    continue
                 if level or decoded_by:
                     read_value(out, location, path, node, decoded_by, level)
                 else:

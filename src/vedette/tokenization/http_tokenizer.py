@@ -22,7 +22,7 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 from vedette.errors import BundleError
 from vedette.parsing.field import Field
 from vedette.tokenization.context import CONTEXT_WORDS, context_of
-from vedette.tokenization.screen import hot_spots, is_inert, is_loaded
+from vedette.tokenization.screen import hot_spots, is_inert, is_inert_name, is_loaded
 from vedette.tokenization.text_view import SourceMap, view
 
 PAD = "[pad]"
@@ -123,10 +123,15 @@ class HTTPTokenizer:
 
     # -- windows to ids ----------------------------------------------------------------------------------------------
 
-    def encode(self, windows: Sequence[Window]) -> list[list[list[int]]]:
-        """Windows -> for each its rows of token ids (one or more, each of at most `max_tokens`, overlapping)."""
+    def encode(self, windows: Sequence[Window], views: list[str] | None = None) -> list[list[list[int]]]:
+        """Windows -> for each its rows of token ids (one or more, each of at most `max_tokens`, overlapping).
+
+        `views` are the text views of `windows` where the caller has them.
+        """
+        if views is None:
+            views = [view(window.text) for window in windows]
         rows = []
-        for window, ids in zip(windows, self.encode_texts([view(window.text) for window in windows]), strict=True):
+        for window, ids in zip(windows, self.encode_texts(views), strict=True):
             context = self.context_ids(window.context)
             rows.append([context + piece for piece in self.cut(ids, self.max_tokens - len(context))])
         return rows
@@ -172,7 +177,7 @@ def windows_of(field: Field) -> list[Window]:
     """Return what a model has to read of `field`; nothing if the screen shows it inert. Needs no vocabulary."""
     text = field.value
     is_name, whole = field.kind == "name", len(text) <= WHOLE
-    if not is_name and is_inert(text, field.location, whole=whole):
+    if is_inert_name(text) if is_name else is_inert(text, field.location, whole=whole):
         return []
     context = context_of(field)
     if whole:

@@ -73,6 +73,7 @@ _PLAIN_URL = re.compile(
     r"(?P<rest>(?:/[\w\-.~/*!+@,:=]*)?(?:\?[\w\-.=&~,:/!+@\[\] ]*)?(?:#[\w\-./=&]*)?)\Z"
 )
 _PATH = re.compile(r"[A-Za-z0-9_\-~@!,+=:./\u00a0-\U0010ffff]*\Z")
+_PLACES_OF_PATHS = PLACES - frozenset("config conf cfg log logs dev tmp profile history".split())
 _SECOND_HOST = re.compile(r"\?@|[@#][\w\-]*\.")
 # Behind an ampersand no word without a value and no space, which a shell would run, nor an option of a client.
 _COMMAND = re.compile(r"&(?![\w.\-\[\]]+=)|&[^&]* |\s-{1,2}[A-Za-z]")
@@ -82,6 +83,7 @@ _INCLUDED = re.compile(
     re.IGNORECASE,
 )
 _PAIR = re.compile(r"[A-Za-z_][\w.\-\[\]]*=")
+_NAME = re.compile(r"[A-Za-z0-9_.:/\-\[\]\u00c0-\U0010ffff]*\Z")
 # Names that reach what no argument should: prototypes, globals, what a driver loads on connecting.
 _DANGEROUS_NAME = re.compile(
     r"proto|construct|classloader|__|globals|_(?:session|server|env|files)\b|deserialize|infile|interceptor|factory"
@@ -94,6 +96,8 @@ _LETTER = r"[\u00c0-\u167f\u1681-\u180d\u180f-\u1fff\u3040-\u3096\u30a1-\u30fa\u
 # Signs that cannot begin anything: quotes within a word, bars and semicolons before a number or such a letter, bytes
 # spelled as $15, a GUID's braces; the punctuation of JSON where it stands as JSON has it, of a query between its pairs.
 _HEX = "[0-9A-Fa-f]"
+_PROPERTY = r"-{0,2}[a-z][a-z\-]{1,40}"  # of a style sheet
+_FUNCTIONS = ("rgb", "rgba", "hsl", "hsla", "calc", "scale", "rotate", "translate", "translateX", "translateY")
 _CALM = re.compile(
     "|".join(
         (
@@ -109,10 +113,32 @@ _CALM = re.compile(
             *(rf"{quote}[\]}}]+(?=[,\]}}]|\Z)" for quote in (r"\"", r"\\\"")),
             r"\"(?=[\w@\u00a0-\uffff])(?<=[\[{,:]\")|\\\"(?=[\w@\u00a0-\uffff])(?<=[\[{,:]\\\")",
             r"\[[\[{]*(?=[\"\[{])|\{(?!\{)[\[{]*(?=[\"\[{])|\][\]}]*(?=[\]},])|\}[\]}]*(?=[\]},])",
+            r"&if(?==(?:true|false)(?:&|\Z))",  # of the most common tracker; else a condition
             r"&(?=[A-Za-z_][\w.\-\[\]]{0,40}=[^\s&]{0,200}(?:&|\Z))",
+            # What stands between words of such a script, and between the words of a date.
+            rf"'{_LETTER}[^'\"=<>(){{}};&|`]{{0,64}}{_LETTER}'(?=[\s,.|!?]|\Z)",
+            rf"\({_LETTER}[^'\"=<>(){{}};&|`]{{0,64}}\)|\([A-Z][a-z]+(?:[ +][A-Z][a-z]+){{1,4}}\)",
+            # Between numbers, and in a run of letters that is too long for a command.
+            r";(?<=[\d.,];)(?=-?\d+(?:\.\d+)?[,;|:])|[*|](?<=[0-9a-z_.].)(?=\d[0-9a-z]{0,6}[,*|:]|\d+\Z)",
+            r"\$(?<=[A-Za-z0-9+\-$]{16}.)(?=[A-Za-z0-9+\-$]{16})|%(?<=\d.)(?=[\s;,)]|\Z)",
+            # Declarations of a style sheet, names of its classes, sources of a picture, blanks around words.
+            rf";(?:\r?\n[ \t]{{2,}})?(?= ?{_PROPERTY}: ?[\w.#\-])|#(?<=: .)(?=[0-9a-fA-F]{{3,8}}\b)",
+            rf"\{{(?<=[\w\]].)(?=\s*{_PROPERTY}: ?[\w.#\-][^{{}}<>();\"'`$]{{0,80}}[;}}])",
+            r"\}(?=\s{0,8}[.#@]?[A-Za-z][\w\- .,#:>]{0,80}\{)|\}(?<=;.|\d.)(?=\s*\Z)",
+            rf"\((?:{'|'.join(rf'(?<={name}.)' for name in _FUNCTIONS)})(?=[\d .,%+*/\-]+\))|\)(?<=[\d%].)",
+            r"__(?<=[a-z0-9]__)(?=[a-z])|//(?<=, //)(?=[\w.\-]+/)",
+            rf"[\r\n\t]+(?= {{2,}}(?:[A-Z0-9]|{_LETTER}|{_PROPERTY}: ))",
+            # Placeholders of URI templates (RFC 6570), subscripts by plain names.
+            r"\{[a-z]+(?:_[a-z]+){1,4}\}|\[[\w.\-]*\](?=[=&\[,\s]|\Z)",
         )
     )
 )
+# Declarations of a style sheet, as elements and recorders of sessions carry them.
+_STYLE_VALUE = (
+    r"(?:(?:rgba?|hsla?|calc|var|min|max|clamp|translate\w*|scale\w*|rotate\w*|matrix\w*|blur)"
+    r"\((?:[\w .,%+*/\-]|\([\w .,%+*/\-]*\))*\)|[\w .,%#+!\-])+"
+)
+_DECLARATIONS = re.compile(rf"(?: *{_PROPERTY}: ?{_STYLE_VALUE}(?:;|\Z))+\Z")
 # What ends a string of JSON, adds an option, or sends to another host in a way that only an attacker writes.
 _BREAKS_OUT = re.compile(r"\s*(?:\\?[\"']\s*[\]},]|-|/https?:|https?:\\)")
 _JSON_HEAD = re.compile(r"\s*[\[{]")
@@ -121,7 +147,7 @@ _HOST_OF_URL = re.compile(
     r"https?:(?:\\?/){2}(?:[A-Za-z0-9\-]+\.)+[A-Za-z]{2,18}(?=[/?#&\"'\s,\\|]|\Z)(?!\?@|\s@|[^/?#\s\"]{0,200}@)"
 )
 _NEVER_CALM = re.compile(
-    r"[^A-Za-z0-9_ .,:+@=~/!?\-\"'|;${}\[\]&\\\u00a0-\U0010ffff]|\{\{|\s-{1,2}[A-Za-z]"  # templates, options
+    r"[^A-Za-z0-9_ .,:+@=~/!?\-\"'|;${}\[\]&\\\u00a0-\U0010ffff\s()*%#]|\{\{|\s-{1,2}[A-Za-z]"  # templates, options
 )
 _INSIDE_HOST = re.compile(
     r"localhost|internal|metadata|\.local|nip\.io|xip\.io|sslip|oast|burpcollab|interact|intranet|kubernetes|spoofed|vcap|rbndr|rebind"
@@ -135,13 +161,15 @@ def is_inert(text: str, location: str = "", *, whole: bool = True) -> bool:
     Not `whole`: a piece of a value, or a long one. Prose, pairs and the signs of JSON are told by the whole of a short
     value only; in a long one `hot_spots` leaves such signs out one by one.
     """
+    if whole and text[-1:].isspace():
+        text = text.rstrip()
     if is_loaded(text):
         return False
     if _WORD.match(text) or (location == "path" and _is_plain_path(text)):
         return True
     if not _has_sign(text):
         return not has_words(text) or (whole and is_prose(text))
-    return _is_plain_url(text) or (whole and (_is_pairs(text) or _is_calm(text)))
+    return _is_plain_url(text) or (whole and (_is_pairs(text) or _is_calm(text) or _is_style(text)))
 
 
 def _has_sign(text: str) -> bool:
@@ -197,13 +225,18 @@ def _is_calm(text: str) -> bool:
     return plain != text and not _INCLUDED.search(text) and not _has_sign(plain) and not has_words(plain)
 
 
+def _is_style(text: str) -> bool:
+    return ";" in text and _DECLARATIONS.match(text) is not None and not _COMPANY.search(text) and not has_words(text)
+
+
 def _calmed(text: str) -> str:
     """Return `text` with what cannot begin anything replaced, of the same length."""
     return _CALM.sub(_commas, _HOST_OF_URL.sub(_letters, text) if "://" in text or ":\\/" in text else text)
 
 
 def _commas(match: re.Match[str]) -> str:
-    return "," * len(match[0])
+    text = match[0]
+    return f",{text[1:-1]}," if text[0] in "'([" and len(text) > 2 and text[1] not in "[{" else "," * len(text)
 
 
 def _letters(match: re.Match[str]) -> str:
@@ -240,7 +273,17 @@ def _is_plain_url(text: str) -> bool:
     if (" " in rest or "+" in rest) and has_words(rest):
         return False
     low = rest.lower()
-    return PLACES.isdisjoint(words_of(low)) and not any(part in low for part in _DUNDERS)
+    path, _, query = low.partition("?")
+    if not PLACES.isdisjoint(words_of(query)) or not _PLACES_OF_PATHS.isdisjoint(words_of(path)):
+        return False
+    return not any(part in low for part in _DUNDERS)
+
+
+def is_inert_name(text: str) -> bool:
+    """True if no attack can be spelled in `text`, a name that the client chose."""
+    if not _NAME.match(text):
+        return False
+    return not (_DANGEROUS_NAME.search(text) or is_loaded(text) or _has_sign(text) or has_words(text))
 
 
 def hot_spots(text: str, join: int = 0) -> list[tuple[int, int]]:
@@ -248,7 +291,7 @@ def hot_spots(text: str, join: int = 0) -> list[tuple[int, int]]:
 
     Spots at most `join` characters apart make one range, so that a text of nothing but signs gives a short list.
     """
-    text = _calmed(text)
+    text = _calmed(text.rstrip())
     low = text.lower() if text.isascii() else text.casefold()
     if len(low) != len(text):  # a few characters fold to two; then read case as it stands
         low = text
