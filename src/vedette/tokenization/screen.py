@@ -31,8 +31,13 @@ _NEUTRAL = re.compile(r"[A-Za-z0-9_ .,:+@=~/!?\-\u00a0-\U0010ffff]*\Z")
 # Neutral signs that are none in company: "--", "//", "@@", "__" belong to SQL, URLs and Python, "~/", "/??" and "!!a"
 # to homes, globs and YAML's tags. Each alternative begins with a letter of its own, which `re` looks for first.
 _COMPANY = re.compile(r"--|//|@@|__|0x2[ef]|~/|/\?\?|!![a-z]")
-_PATH_COMPANY = re.compile(r"//|@@|0x2[ef]|~/|/\?\?|!![a-z]")  # SQL and Python need more signs than a path of words has
-_DOTS = re.compile(r"(?<!\.)\.\.(?!\.)|\.{4}|\.{3}(?=[/\\])")  # three dots are an ellipsis unless a slash follows
+# SQL and Python need more signs than a path of words has, another host one of these behind its slashes.
+_PATH_COMPANY = re.compile(
+    r"//(?:(?<=:..)|(?=[^/]*(?:[.@:]|0x|\d{4})))|@@|0x2[ef]|(?<!/)~/|~/\.|/\?\?|!![a-z]|/\*|\*/|\*\*|/\.(?!well-known/)[a-z]"
+)
+_DOTS = re.compile(
+    r"\.\.(?<![A-Za-z0-9.]..)(?!\.)|\.\.(?<!\...)(?![A-Za-z0-9.]|\Z)|\.{4}|\.{3}(?=[/\\])"
+)  # three dots are an ellipsis unless a slash follows
 _COLON = re.compile(r"\b[A-Za-z]:/|[Hh][Tt]{2}[Pp][Ss]?:(?!//)|:\w+@")  # drives, a host without slashes, userinfo
 # Full-width and other forms of ASCII signs, characters whose low byte is a line break or < or >, kana like slashes.
 _WIDE = re.compile(
@@ -58,8 +63,8 @@ _LOADED_STARTS = (
 )
 _DUNDERS = ("__class", "__init", "__glob", "__subc", "__base", "__mro", "__impo", "__buil")
 _LOADED_DOTS = re.compile(
-    r"(?:\A|[^a-z])(?:\d{1,3}\.){3}\d"
-    r"|\.(?:p?ph|as|js|exe|ht|env|git|svn|ini|conf|internal|nip|xip|sslip|sh|cgi|ba|cer|cf|pl\b|war|vbs|properties|bak|sql|log"
+    r"(?:\A|[^a-z0-9])(?:(?:\d{1,3}|0\d*)\.){3}(?:\d{1,3}|0\d*)(?!\d)"
+    r"|\.(?:p?ph|as|js|exe|ht|env|git|svn|ini|conf|internal|nip|xip|sslip|sh|cgi|ba(?:[tks]|sh|ckup)?\b|cer|cf|pl\b|war|vbs|properties|bak|sql|log"
     r"|py\b|rb\b|cmd|ps1|swf|axd|cdx|scr|vbhtm|ctp|cshtm|stm|pgif|dbm|jsw)"
 )
 # How serialised objects begin in base64 and hexadecimal: Java, pickle protocols 0 and 2-5, .NET and its view state,
@@ -72,8 +77,9 @@ _PLAIN_URL = re.compile(
     r"https?://(?:[A-Za-z0-9\-]+\.)+[A-Za-z]{2,18}(?::\d{2,5})?"
     r"(?P<rest>(?:/[\w\-.~/*!+@,:=]*)?(?:\?[\w\-.=&~,:/!+@\[\] ]*)?(?:#[\w\-./=&]*)?)\Z"
 )
-_PATH = re.compile(r"[A-Za-z0-9_\-~@!,+=:./\u00a0-\U0010ffff]*\Z")
-_PLACES_OF_PATHS = PLACES - frozenset("config conf cfg log logs dev tmp profile history".split())
+_PATH = re.compile(r"[A-Za-z0-9_\-~@!,+=:./*\u00a0-\U0010ffff]*\Z")
+_OF_PATHS = frozenset("config conf cfg log logs dev tmp javascript".split())
+_PLACES_OF_PATHS, _FILES_OF_PATHS = PLACES - _OF_PATHS, FILES - _OF_PATHS
 _SECOND_HOST = re.compile(r"\?@|[@#][\w\-]*\.")
 # Behind an ampersand no word without a value and no space, which a shell would run, nor an option of a client.
 _COMMAND = re.compile(r"&(?![\w.\-\[\]]+=)|&[^&]* |\s-{1,2}[A-Za-z]")
@@ -97,12 +103,22 @@ _LETTER = r"[\u00c0-\u167f\u1681-\u180d\u180f-\u1fff\u3040-\u3096\u30a1-\u30fa\u
 # spelled as $15, a GUID's braces; the punctuation of JSON where it stands as JSON has it, of a query between its pairs.
 _HEX = "[0-9A-Fa-f]"
 _PROPERTY = r"-{0,2}[a-z][a-z\-]{1,40}"  # of a style sheet
+_AGENT = r"(?=(?:Windows NT|Macintosh;|X11;|Linux;|iPhone;|iPad;|compatible;|KHTML,))"  # of a browser
+_COMMANDS = (
+    "Dir|Ver|Set|Path|Tree|Vol|Type|Net|Netstat|Task\\w*|Hostname|Reg|Arp|Route|Query|Driverquery|Schtasks|Wmic|Cmd|Start"
+    "|Calc|Notepad|Find\\w*|More|Sort|Msg|Echo|Copy|Del|Move|Ren|Assoc|Attrib|Gpresult|Getmac|Tracert|Nbtstat|Runas"
+)
 _FUNCTIONS = ("rgb", "rgba", "hsl", "hsla", "calc", "scale", "rotate", "translate", "translateX", "translateY")
 _CALM = re.compile(
     "|".join(
         (
             rf"\"(?={_LETTER})(?<={_LETTER}\")|'(?={_LETTER})(?<={_LETTER}')",
-            *(rf"{bar}(?=\d+(?:[|;]|\Z)| ?{_LETTER})" for bar in (r"\|", ";")),
+            *(rf"{bar}(?=-?\d[\d:_.,\-]*(?:[|;]|\Z)| ?{_LETTER})" for bar in (r"\|", ";")),
+            # Bars of titles and of tokens: no command begins with a capital or has a number in so long a word.
+            rf"\|(?= [A-Z][a-z]{{2,}})(?! (?:{_COMMANDS})\b)|\|(?=[A-Za-z0-9=_\-]{{10,}}(?:\||\Z))(?=[^|]*\d)",
+            r"'(?<=[A-Za-z].)(?=(?:s|m|t|re|ve|ll|d)(?![A-Za-z]))|'(?<=[OoDdLl].)(?<![A-Za-z]..)(?=[A-Z][a-z])",
+            rf"\({_AGENT}(?:[\w .,:/\-]|; (?=[A-Z]|x64|rv:|wv|arm))*\)",
+            r";(?=[A-Za-z_~][\w~]{0,24}=[^\s;&|'\"`$<>(){}\\]{0,200}(?:;|\Z))",
             r"\$[0-9A-F]{2}(?![\w(){])",
             r"/(?<=\w/)/+(?=[\w+\-]+(?:[/,;|~=]|\Z))",
             rf"\{{(?={_HEX}{{8}}-(?:{_HEX}{{4}}-){{3}}{_HEX}{{12}}\}})|\}}(?<=-{_HEX}{{12}}\}})",
@@ -119,7 +135,7 @@ _CALM = re.compile(
             rf"'{_LETTER}[^'\"=<>(){{}};&|`]{{0,64}}{_LETTER}'(?=[\s,.|!?]|\Z)",
             rf"\({_LETTER}[^'\"=<>(){{}};&|`]{{0,64}}\)|\([A-Z][a-z]+(?:[ +][A-Z][a-z]+){{1,4}}\)",
             # Between numbers, and in a run of letters that is too long for a command.
-            r";(?<=[\d.,];)(?=-?\d+(?:\.\d+)?[,;|:])|[*|](?<=[0-9a-z_.].)(?=\d[0-9a-z]{0,6}[,*|:]|\d+\Z)",
+            r";(?<=[\d.,];)(?=-?\d+(?:\.\d+)?[,;|:])|[*|](?<=[0-9a-z_.].)(?=\d[0-9a-z]{0,6}[,*|:])",
             r"\$(?<=[A-Za-z0-9+\-$]{16}.)(?=[A-Za-z0-9+\-$]{16})|%(?<=\d.)(?=[\s;,)]|\Z)",
             # Declarations of a style sheet, names of its classes, sources of a picture, blanks around words.
             rf";(?:\r?\n[ \t]{{2,}})?(?= ?{_PROPERTY}: ?[\w.#\-])|#(?<=: .)(?=[0-9a-fA-F]{{3,8}}\b)",
@@ -194,7 +210,7 @@ def _is_plain_path(text: str) -> bool:
         return not has_words(text)
     if has_address(text):
         return False
-    return FILES.isdisjoint(words_of(low))
+    return _FILES_OF_PATHS.isdisjoint(words_of(low))
 
 
 def _is_pairs(text: str) -> bool:
@@ -236,7 +252,9 @@ def _calmed(text: str) -> str:
 
 def _commas(match: re.Match[str]) -> str:
     text = match[0]
-    return f",{text[1:-1]}," if text[0] in "'([" and len(text) > 2 and text[1] not in "[{" else "," * len(text)
+    if text[0] in "'([" and len(text) > 2 and text[1] not in "[{":  # a phrase: what is in it still counts
+        return f",{text[1:-1].replace(';', ',')},"
+    return "," * len(text)
 
 
 def _letters(match: re.Match[str]) -> str:

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 _ALPHA = re.compile(r"[a-z]+")
-_ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
+_OCTET = r"(?:\d{1,3}|0\d*)"
+_ADDRESS = re.compile(rf"(?<!\d){_OCTET}(?:\.{_OCTET}){{3}}(?!\d)")
 # Names of files, directories, wrappers and hosts that an attack asks for, and the endings of what servers run.
 PLACES = frozenset(
     """
