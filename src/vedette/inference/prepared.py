@@ -19,8 +19,9 @@ class Prepared:
 
     What the model reads is kept once in a *slot*: `keys`, `windows`, their text `views`, `costs` and `answers` run over
     slots, and `reads` says which field reads which slot, at which place of its value. `pending` are the slots that need
-    the model; `known_score` is the highest score of the pieces that were left out as known harmless; `answers` is filled by inference threads, slot by slot, and read by whoever judges. `started_at` is
-    ``time.monotonic()``. Setting `abandoned` tells inference that nobody waits any more.
+    the model; `known_score` is the highest score of the pieces that were left out as known harmless; `answers` is
+    filled by inference threads, slot by slot, and read by whoever judges. `started_at` is ``time.monotonic()``.
+    Setting `abandoned` tells inference that nobody waits any more.
     """
 
     request_id: str
