@@ -116,7 +116,7 @@ _CALM = re.compile(
             *(rf"{bar}(?=-?\d[\d:_.,\-]*(?:[|;]|\Z)| ?{_LETTER})" for bar in (r"\|", ";")),
             # Bars of titles and of tokens: no command begins with a capital or has a number in so long a word.
             rf"\|(?= [A-Z][a-z]{{2,}})(?! (?:{_COMMANDS})\b)|\|(?=[A-Za-z0-9=_\-]{{10,}}(?:\||\Z))(?=[^|]*\d)",
-            r"'(?<=[A-Za-z].)(?=(?:s|m|t|re|ve|ll|d)(?![A-Za-z]))|'(?<=[OoDdLl].)(?<![A-Za-z]..)(?=[A-Z][a-z])",
+            r"'(?<=[A-Za-z].)(?=(?:s|m|t|re|ve|ll|d)\b)|'(?<=[OoDdLl].)(?<![A-Za-z]..)(?=[A-Z][a-z])",
             rf"\({_AGENT}(?:[\w .,:/\-]|; (?=[A-Z]|x64|rv:|wv|arm))*\)",
             r";(?=[A-Za-z_~][\w~]{0,24}=[^\s;&|'\"`$<>(){}\\]{0,200}(?:;|\Z))",
             r"\$[0-9A-F]{2}(?![\w(){])",
@@ -144,6 +144,8 @@ _CALM = re.compile(
             rf"\((?:{'|'.join(rf'(?<={name}.)' for name in _FUNCTIONS)})(?=[\d .,%+*/\-]+\))|\)(?<=[\d%].)",
             r"__(?<=[a-z0-9]__)(?=[a-z])|//(?<=, //)(?=[\w.\-]+/)",
             rf"[\r\n\t]+(?= {{2,}}(?:[A-Z0-9]|{_LETTER}|{_PROPERTY}: ))",
+            # The boundary of a form (RFC 2046), and the signature behind a signed cookie.
+            r"; boundary=-{2,}(?=\w+\Z)|--(?<=[A-Za-z0-9+/=]{16}..)(?=[0-9a-f]{40,64}\Z)",
             # Placeholders of URI templates (RFC 6570), subscripts by plain names.
             r"\{[a-z]+(?:_[a-z]+){1,4}\}|\[[\w.\-]*\](?=[=&\[,\s]|\Z)",
         )
