@@ -179,7 +179,7 @@ def is_inert(text: str, location: str = "", *, whole: bool = True) -> bool:
     Not `whole`: a piece of a value, or a long one. Prose, pairs and the signs of JSON are told by the whole of a short
     value only; in a long one `hot_spots` leaves such signs out one by one.
     """
-    if whole and text[-1:].isspace():
+    if whole and text.endswith("  "):  # of a page's layout; a lone line break may be meant
         text = text.rstrip()
     if is_loaded(text):
         return False
@@ -311,7 +311,7 @@ def hot_spots(text: str, join: int = 0) -> list[tuple[int, int]]:
 
     Spots at most `join` characters apart make one range, so that a text of nothing but signs gives a short list.
     """
-    text = _calmed(text.rstrip())
+    text = _calmed(text.rstrip() if text.endswith("  ") else text)
     low = text.lower() if text.isascii() else text.casefold()
     if len(low) != len(text):  # a few characters fold to two; then read case as it stands
         low = text
