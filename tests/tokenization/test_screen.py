@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import time
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import quote
@@ -42,6 +43,33 @@ def test_an_attack_behind_padding_lies_in_a_window(text: str) -> None:
     windows = windows_of(Field("query", "q", padded))
     assert any(text in window.text for window in windows)
     assert sum(len(window.text) for window in windows) < 4000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "constconstructorructor[protoprototypetype][a]=1",
+        "class.classLoader.URLs[0]=http://evil.example",
+        "it's onfocus=x ",
+    ],
+)
+def test_a_name_in_a_long_value_is_read(text: str) -> None:
+    assert any(
+        text[:12] in window.text for window in windows_of(Field("form", "q", "word " * 40 + text + " word" * 40))
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["aa: b;" * 26 + "(", "color: red;" * 14 + "(", "a" + "\n" * 40_000 + "x", "\t" * 20_000 + " " * 20_000 + "x",
+     "a \n" * 20_000, "(X11; " * 10_000, "'s " * 20_000, ";a=" * 20_000, "|" * 40_000, "{a_" * 20_000, "[a]" * 20_000,
+     "1," * 20_000 + "*"],
+)  # fmt: skip
+def test_the_screen_is_fast_on_its_own_signs(text: str) -> None:
+    began = time.process_time()
+    is_inert(text[:160])
+    hot_spots(text)
+    assert time.process_time() - began < 2  # milliseconds; hours where a rule tries the same stretch again and again
 
 
 def test_a_long_serialised_object_is_read() -> None:
@@ -83,7 +111,17 @@ def test_what_a_path_may_hold_is_more_than_what_a_value_may() -> None:
 def test_names_are_screened_by_rules_of_their_own() -> None:
     for name in ("og:image:secure_url", "rs_", "static.example/4/images/", "\u05e9\u05dd"):
         assert windows_of(Field("json", name, name, (), "name")) == []
-    for name in ("__proto__", "a.__class__", "$ne", "@type", "constructor[prototype]", "echo x", "a<b", "etc/passwd"):
+    for name in (
+        "__proto__",
+        "a.__class__",
+        "$ne",
+        "@type",
+        "constructor[prototype]",
+        "echo x",
+        "a<b",
+        "etc/passwd",
+        "action:delete",
+    ):
         assert windows_of(Field("json", name, name, (), "name"))
 
 

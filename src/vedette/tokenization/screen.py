@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from vedette.tokenization.screen_signs import INSIDE_HOST, LETTER, calmed, is_style
 from vedette.tokenization.screen_words import (
     FILES,
     PLACES,
@@ -89,6 +90,7 @@ _INCLUDED = re.compile(
     re.IGNORECASE,
 )
 _PAIR = re.compile(r"[A-Za-z_][\w.\-\[\]]*=")
+_ACTION = re.compile(r"(?:action|method|redirect\w*):")  # of Struts
 _NAME = re.compile(r"[A-Za-z0-9_.:/\-\[\]\u00c0-\U0010ffff]*\Z")
 # Names that reach what no argument should: prototypes, globals, what a driver loads on connecting.
 _DANGEROUS_NAME = re.compile(
@@ -96,80 +98,16 @@ _DANGEROUS_NAME = re.compile(
     r"|trusted_connection|integrated",
     re.IGNORECASE,
 )
+_DANGEROUS_PART = re.compile(r"[\[.]\w{0,24}(?:proto(?!col)|construct|classloader)", re.IGNORECASE)
 _SEPARATOR = re.compile(r"[&;]")
-# Letters of scripts that are no attack's.
-_LETTER = r"[\u00c0-\u167f\u1681-\u180d\u180f-\u1fff\u3040-\u3096\u30a1-\u30fa\u4e00-\u55ff\u5640-\ud7ff]"
-# Signs that cannot begin anything: quotes within a word, bars and semicolons before a number or such a letter, bytes
-# spelled as $15, a GUID's braces; the punctuation of JSON where it stands as JSON has it, of a query between its pairs.
-_HEX = "[0-9A-Fa-f]"
-_PROPERTY = r"-{0,2}[a-z][a-z\-]{1,40}"  # of a style sheet
-_AGENT = r"(?=(?:Windows NT|Macintosh;|X11;|Linux;|iPhone;|iPad;|compatible;|KHTML,))"  # of a browser
-_COMMANDS = (
-    "Dir|Ver|Set|Path|Tree|Vol|Type|Net|Netstat|Task\\w*|Hostname|Reg|Arp|Route|Query|Driverquery|Schtasks|Wmic|Cmd|Start"
-    "|Calc|Notepad|Find\\w*|More|Sort|Msg|Echo|Copy|Del|Move|Ren|Assoc|Attrib|Gpresult|Getmac|Tracert|Nbtstat|Runas"
-)
-_FUNCTIONS = ("rgb", "rgba", "hsl", "hsla", "calc", "scale", "rotate", "translate", "translateX", "translateY")
-_CALM = re.compile(
-    "|".join(
-        (
-            rf"\"(?={_LETTER})(?<={_LETTER}\")|'(?={_LETTER})(?<={_LETTER}')",
-            *(rf"{bar}(?=-?\d[\d:_.,\-]*(?:[|;]|\Z)| ?{_LETTER})" for bar in (r"\|", ";")),
-            # Bars of titles and of tokens: no command begins with a capital or has a number in so long a word.
-            rf"\|(?= [A-Z][a-z]{{2,}})(?! (?:{_COMMANDS})\b)|\|(?=[A-Za-z0-9=_\-]{{10,}}(?:\||\Z))(?=[^|]*\d)",
-            r"'(?<=[A-Za-z].)(?=(?:s|m|t|re|ve|ll|d)\b)|'(?<=[OoDdLl].)(?<![A-Za-z]..)(?=[A-Z][a-z])",
-            rf"\({_AGENT}(?:[\w .,:/\-]|; (?=[A-Z]|x64|rv:|wv|arm))*\)",
-            r";(?=[A-Za-z_~][\w~]{0,24}=[^\s;&|'\"`$<>(){}\\]{0,200}(?:;|\Z))",
-            r"\$[0-9A-F]{2}(?![\w(){])",
-            r"/(?<=\w/)/+(?=[\w+\-]+(?:[/,;|~=]|\Z))",
-            rf"\{{(?={_HEX}{{8}}-(?:{_HEX}{{4}}-){{3}}{_HEX}{{12}}\}})|\}}(?<=-{_HEX}{{12}}\}})",
-            *(
-                rf"{quote}[\]}}\s]*[,:][\s\[{{]*(?:\\?\"(?![\s>=+|])|(?=[0-9\-\]}}]|(?:true|false|null)\b|\Z))"
-                for quote in (r"\"", r"\\\"")
-            ),
-            *(rf"{quote}[\]}}]+(?=[,\]}}]|\Z)" for quote in (r"\"", r"\\\"")),
-            r"\"(?=[\w@\u00a0-\uffff])(?<=[\[{,:]\")|\\\"(?=[\w@\u00a0-\uffff])(?<=[\[{,:]\\\")",
-            r"\[[\[{]*(?=[\"\[{])|\{(?!\{)[\[{]*(?=[\"\[{])|\][\]}]*(?=[\]},])|\}[\]}]*(?=[\]},])",
-            r"&if(?==(?:true|false)(?:&|\Z))",  # of the most common tracker; else a condition
-            r"&(?=[A-Za-z_][\w.\-\[\]]{0,40}=[^\s&]{0,200}(?:&|\Z))",
-            # What stands between words of such a script, and between the words of a date.
-            rf"'{_LETTER}[^'\"=<>(){{}};&|`]{{0,64}}{_LETTER}'(?=[\s,.|!?]|\Z)",
-            rf"\({_LETTER}[^'\"=<>(){{}};&|`]{{0,64}}\)|\([A-Z][a-z]+(?:[ +][A-Z][a-z]+){{1,4}}\)",
-            # Between numbers, and in a run of letters that is too long for a command.
-            r";(?<=[\d.,];)(?=-?\d+(?:\.\d+)?[,;|:])|[*|](?<=[0-9a-z_.].)(?=\d[0-9a-z]{0,6}[,*|:])",
-            r"\$(?<=[A-Za-z0-9+\-$]{16}.)(?=[A-Za-z0-9+\-$]{16})|%(?<=\d.)(?=[\s;,)]|\Z)",
-            # Declarations of a style sheet, names of its classes, sources of a picture, blanks around words.
-            rf";(?:\r?\n[ \t]{{2,}})?(?= ?{_PROPERTY}: ?[\w.#\-])|#(?<=: .)(?=[0-9a-fA-F]{{3,8}}\b)",
-            rf"\{{(?<=[\w\]].)(?=\s*{_PROPERTY}: ?[\w.#\-][^{{}}<>();\"'`$]{{0,80}}[;}}])",
-            r"\}(?=\s{0,8}[.#@]?[A-Za-z][\w\- .,#:>]{0,80}\{)|\}(?<=;.|\d.)(?=\s*\Z)",
-            rf"\((?:{'|'.join(rf'(?<={name}.)' for name in _FUNCTIONS)})(?=[\d .,%+*/\-]+\))|\)(?<=[\d%].)",
-            r"__(?<=[a-z0-9]__)(?=[a-z])|//(?<=, //)(?=[\w.\-]+/)",
-            rf"[\r\n\t]+(?= {{2,}}(?:[A-Z0-9]|{_LETTER}|{_PROPERTY}: ))",
-            # The boundary of a form (RFC 2046), and the signature behind a signed cookie.
-            r"; boundary=-{2,}(?=\w+\Z)|--(?<=[A-Za-z0-9+/=]{16}..)(?=[0-9a-f]{40,64}\Z)",
-            # Placeholders of URI templates (RFC 6570), subscripts by plain names.
-            r"\{[a-z]+(?:_[a-z]+){1,4}\}|\[[\w.\-]*\](?=[=&\[,\s]|\Z)",
-        )
-    )
-)
-# Declarations of a style sheet, as elements and recorders of sessions carry them.
-_STYLE_VALUE = (
-    r"(?:(?:rgba?|hsla?|calc|var|min|max|clamp|translate\w*|scale\w*|rotate\w*|matrix\w*|blur)"
-    r"\((?:[\w .,%+*/\-]|\([\w .,%+*/\-]*\))*\)|[\w .,%#+!\-])+"
-)
-_DECLARATIONS = re.compile(rf"(?: *{_PROPERTY}: ?{_STYLE_VALUE}(?:;|\Z))+\Z")
 # What ends a string of JSON, adds an option, or sends to another host in a way that only an attacker writes.
 _BREAKS_OUT = re.compile(r"\s*(?:\\?[\"']\s*[\]},]|-|/https?:|https?:\\)")
+# An attribute that a page would obey.
+_ATTRIBUTE = re.compile(r"[\s\"'/](?:on[a-z]{3,24}|formaction|srcdoc)\s*=", re.IGNORECASE)
 _JSON_HEAD = re.compile(r"\s*[\[{]")
-_QUOTED = re.compile(rf"\"(?!{_LETTER})|(?<!{_LETTER})\"")
-_HOST_OF_URL = re.compile(
-    r"https?:(?:\\?/){2}(?:[A-Za-z0-9\-]+\.)+[A-Za-z]{2,18}(?=[/?#&\"'\s,\\|]|\Z)(?!\?@|\s@|[^/?#\s\"]{0,200}@)"
-)
+_QUOTED = re.compile(rf"\"(?!{LETTER})|(?<!{LETTER})\"")
 _NEVER_CALM = re.compile(
-    r"[^A-Za-z0-9_ .,:+@=~/!?\-\"'|;${}\[\]&\\\u00a0-\U0010ffff\s()*%#]|\{\{|\s-{1,2}[A-Za-z]"  # templates, options
-)
-_INSIDE_HOST = re.compile(
-    r"localhost|internal|metadata|\.local|nip\.io|xip\.io|sslip|oast|burpcollab|interact|intranet|kubernetes|spoofed|vcap|rbndr|rebind"
-    r"|localtest|lacolhost|lvh\.me|1u\.ms|\.corp\b|\.lan\b|\d\.\d+\.\d"
+    r"[^A-Za-z0-9_ .,:+@=~/!?\-\"'|;${}\[\]&\\\u00a0-\U0010ffff()*%#]|\{\{|\s-{1,2}[A-Za-z]"  # templates, options
 )
 
 
@@ -235,32 +173,20 @@ def _is_pairs(text: str) -> bool:
 
 
 def _is_calm(text: str) -> bool:
-    if _NEVER_CALM.search(text) or _BREAKS_OUT.match(text) or _DANGEROUS_NAME.search(text):
+    if _NEVER_CALM.search(text) or _BREAKS_OUT.match(text) or _DANGEROUS_NAME.search(text) or _has_attribute(text):
         return False
     if _QUOTED.search(text) and not _JSON_HEAD.match(text):  # a value that has left the string it was put into
         return False
-    plain = _calmed(text)
+    plain = calmed(text)
     return plain != text and not _INCLUDED.search(text) and not _has_sign(plain) and not has_words(plain)
 
 
 def _is_style(text: str) -> bool:
-    return ";" in text and _DECLARATIONS.match(text) is not None and not _COMPANY.search(text) and not has_words(text)
+    return is_style(text) and not _COMPANY.search(text) and not has_words(text)
 
 
-def _calmed(text: str) -> str:
-    """Return `text` with what cannot begin anything replaced, of the same length."""
-    return _CALM.sub(_commas, _HOST_OF_URL.sub(_letters, text) if "://" in text or ":\\/" in text else text)
-
-
-def _commas(match: re.Match[str]) -> str:
-    text = match[0]
-    if text[0] in "'([" and len(text) > 2 and text[1] not in "[{":  # a phrase: what is in it still counts
-        return f",{text[1:-1].replace(';', ',')},"
-    return "," * len(text)
-
-
-def _letters(match: re.Match[str]) -> str:
-    return match[0] if _INSIDE_HOST.search(match[0].lower()) else "u" * len(match[0])
+def _has_attribute(text: str) -> bool:
+    return "=" in text and _ATTRIBUTE.search(text) is not None
 
 
 def is_loaded(text: str) -> bool:
@@ -288,7 +214,7 @@ def _is_plain_url(text: str) -> bool:
         return False
     if any(pattern.search(rest) for pattern in (_SECOND_HOST, _INCLUDED, _COMMAND)):
         return False
-    if _INSIDE_HOST.search(text[: match.start("rest")].lower()):
+    if INSIDE_HOST.search(text[: match.start("rest")].lower()):
         return False
     if (" " in rest or "+" in rest) and has_words(rest):
         return False
@@ -301,7 +227,7 @@ def _is_plain_url(text: str) -> bool:
 
 def is_inert_name(text: str) -> bool:
     """True if no attack can be spelled in `text`, a name that the client chose."""
-    if not _NAME.match(text):
+    if not _NAME.match(text) or _ACTION.match(text):
         return False
     return not (_DANGEROUS_NAME.search(text) or is_loaded(text) or _has_sign(text) or has_words(text))
 
@@ -311,15 +237,20 @@ def hot_spots(text: str, join: int = 0) -> list[tuple[int, int]]:
 
     Spots at most `join` characters apart make one range, so that a text of nothing but signs gives a short list.
     """
-    text = _calmed(text.rstrip() if text.endswith("  ") else text)
+    whole = text.rstrip() if text.endswith("  ") else text
+    text = calmed(whole)
     low = text.lower() if text.isascii() else text.casefold()
     if len(low) != len(text):  # a few characters fold to two; then read case as it stands
         low = text
     patterns = [_SIGNS, _COMPANY]
+    if "=" in text:
+        patterns.append(_ATTRIBUTE)
     patterns += [pattern for mark, pattern in (("..", _DOTS), (":", _COLON)) if mark in text]
     if not text.isascii():
         patterns.append(_WIDE)
     spots = [spot for pattern in patterns for spot in _joined(_spans(pattern, text), join)]
+    if "proto" in low or "construct" in low or "classloader" in low:
+        spots += _joined(_spans(_DANGEROUS_PART, whole), join)
     spots += [spot for run in word_spots(low) for spot in _joined(run, join)]
     spots.sort()
     return _joined(spots, join)
