@@ -151,7 +151,7 @@ def _utf7_run(match: re.Match[str]) -> str:
 
 
 def mojibake(text: str) -> str:
-    """Undo one UTF-8 encoding too many: UTF-8 that was read as Latin-1 and encoded again."""
+    """Undo one encoding too many: UTF-8 that was read as Latin-1."""
     return text if text.isascii() else _UTF8_AS_LATIN1.sub(_as_utf8, text)
 
 

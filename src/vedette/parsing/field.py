@@ -161,11 +161,12 @@ class FieldCollector:
         elif not self._is_known(key):
             self._learn(key, partial(read, self))
 
-    def passes_over(self, count: int = 1) -> bool:
-        """Leave out `count` values that no attack can be spelled in, where known pieces are left out; else False."""
+    def passes_over(self) -> bool:
+        """Leave out a value that no attack can be spelled in. Returns False where it has to be read all the same: where
+        known pieces are read as well, and where the limit is reached."""
         if self.known is None or self.full:
             return False
-        self.left_out += count
+        self.left_out += 1
         return True
 
     def _is_known(self, key: SourceKey) -> bool:
