@@ -79,8 +79,8 @@ _PLAIN_URL = re.compile(
     r"(?P<rest>(?:/[\w\-.~/*!+@,:=]*)?(?:\?[\w\-.=&~,:/!+@\[\] ]*)?(?:#[\w\-./=&]*)?)\Z"
 )
 _PATH = re.compile(r"[A-Za-z0-9_\-~@!,+=:./*\u00a0-\U0010ffff]*\Z")
-_OF_PATHS = frozenset("config conf cfg log logs dev tmp javascript".split())
-_PLACES_OF_PATHS, _FILES_OF_PATHS = PLACES - _OF_PATHS, FILES - _OF_PATHS
+_FILES_OF_PATHS = FILES - frozenset(("dev", "tmp", "javascript"))
+_PLACES_OF_URLS = PLACES - frozenset("config conf cfg log logs dev tmp javascript".split())
 _SECOND_HOST = re.compile(r"\?@|[@#][\w\-]*\.")
 # Behind an ampersand no word without a value and no space, which a shell would run, nor an option of a client.
 _COMMAND = re.compile(r"&(?![\w.\-\[\]]+=)|&[^&]* |\s-{1,2}[A-Za-z]")
@@ -220,7 +220,7 @@ def _is_plain_url(text: str) -> bool:
         return False
     low = rest.lower()
     path, _, query = low.partition("?")
-    if not PLACES.isdisjoint(words_of(query)) or not _PLACES_OF_PATHS.isdisjoint(words_of(path)):
+    if not PLACES.isdisjoint(words_of(query)) or not _PLACES_OF_URLS.isdisjoint(words_of(path)):
         return False
     return not any(part in low for part in _DUNDERS)
 
