@@ -90,6 +90,7 @@ _INCLUDED = re.compile(
     re.IGNORECASE,
 )
 _PAIR = re.compile(r"[A-Za-z_][\w.\-\[\]]*=")
+_HASH = re.compile(r"(?<=[A-Za-z])#(?=[A-Za-z])")  # of cookies' names; a comment in SQL needs a quote before it
 _ACTION = re.compile(r"(?:action|method|redirect\w*):")  # of Struts
 _NAME = re.compile(r"[A-Za-z0-9_.:/\-\[\]\u00c0-\U0010ffff]*\Z")
 # Names that reach what no argument should: prototypes, globals, what a driver loads on connecting.
@@ -227,6 +228,8 @@ def _is_plain_url(text: str) -> bool:
 
 def is_inert_name(text: str) -> bool:
     """True if no attack can be spelled in `text`, a name that the client chose."""
+    if "#" in text:
+        text = _HASH.sub("_", text)
     if not _NAME.match(text) or _ACTION.match(text):
         return False
     return not (_DANGEROUS_NAME.search(text) or is_loaded(text) or _has_sign(text) or has_words(text))
