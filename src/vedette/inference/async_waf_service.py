@@ -3,7 +3,7 @@
     request -> prepare (small: here; large: in a thread) -> nothing pending? judge at once
                                                         -> else slices -> queue -> inference threads -> judge
 
-Four requests in five need no model run and are answered without leaving the event loop. What a check ends in:
+Six requests in seven need no model run and are answered without leaving the event loop. What a check ends in:
 
     verdict                                  read, and judged
     verdict, degraded timed_out/model_failed time ran out or the model failed; action by `fail_mode`
