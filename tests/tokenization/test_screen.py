@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -154,5 +153,5 @@ def test_hot_spots_are_ordered_and_apart(text: str, join: int) -> None:
     spots = hot_spots(text, join)
     assert all(0 <= start < end <= len(text) for start, end in spots)
     assert all(after[0] - before[1] > join for before, after in pairwise(spots))
-    sharp = [match.start() for match in re.finditer("['\uff1c]|\n(?! {2}| *\n)(?!\\s* {2}\\Z)", text)]
-    assert all(any(start <= at < end for start, end in spots) for at in sharp)
+    read = text.rstrip() if text.endswith("  ") else text  # blanks of a page's layout
+    assert all(any(start <= at < end for start, end in spots) for at, char in enumerate(read) if char in "'\n\uff1c")

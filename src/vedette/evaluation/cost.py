@@ -122,9 +122,8 @@ async def _service_load(settings: Settings, requests: Sequence[HTTPRequest], con
         nonlocal degraded, refused
         for request in todo:
             began = time.perf_counter()
-            await asyncio.sleep(
-                0
-            )  # a request comes in a turn of its own, as from a socket; else one caller has all turns
+            # A request comes in a turn of its own, as from a socket; else one caller has all turns.
+            await asyncio.sleep(0)
             try:
                 verdict = await service.check(request)
                 degraded += verdict.degraded is not None

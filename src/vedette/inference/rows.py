@@ -6,8 +6,7 @@ from vedette.inference.prepared import Slice
 from vedette.inference.score_memory import Key, Remembered
 
 RUN_TOKENS = 4096  # rows times padded length of one model run: some 16 ms, so a deadline is noticed soon
-# Padded tokens that cost as much as starting a run, 300 to 400 us of CPU where caches are cold (int8, one core).
-RUN_OVERHEAD = 64
+RUN_OVERHEAD = 24  # padded tokens that cost as much as starting a run: 90 to 150 of 5 to 7 us a token (int8, one core)
 BUCKET = 16  # rows are padded to a multiple of this, so that the runtime sees few shapes
 
 

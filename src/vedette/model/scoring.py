@@ -43,8 +43,7 @@ class Calibration:
 
     def score(self, margin: NDArray[np.float32]) -> NDArray[np.float32]:
         """Margins (N,) -> scores (N,) in 0..1."""
-        z = (margin.astype(np.float64) - self.centre) / self.scale
-        z = np.maximum(np.minimum(z, 30.0), -30.0)
+        z = np.clip((margin.astype(np.float64) - self.centre) / self.scale, -30.0, 30.0)
         result: NDArray[np.float32] = (1.0 / (1.0 + np.exp(-z))).astype(np.float32)
         return result
 

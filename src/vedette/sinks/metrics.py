@@ -1,22 +1,20 @@
 """What the service says about itself: Prometheus text for machines, one JSON object for people and scripts.
 
 Every instance has its own registry, so that services and tests in one process do not add up. The way of a request
-pays a few microseconds: counts are plain numbers that become Prometheus families at scrape time, quantiles come from a
-ring of the last `RING` processing times that is sorted only when asked, and what other parts count anyway (score
-memory) is read at scrape time. Written from one thread, the event loop's; read from any.
+pays a few microseconds: children of labelled metrics are looked up once and kept, quantiles come from a ring of the
+last `RING` processing times that is sorted only when asked, and what other parts count anyway (score memory, queue
+size) is read at scrape time.
 """
 
 from __future__ import annotations
 
 import time
 from array import array
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from itertools import accumulate
 from typing import Any, Protocol
 
-from prometheus_client import CollectorRegistry, Gauge, Info, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -29,7 +27,6 @@ RING = 4096
 _RATE_S = 60
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
-_LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
@@ -79,43 +76,6 @@ class _MemoryCollector(Collector):
             ),
             GaugeMetricFamily("vedette_score_memory_entries", "Remembered scores.", value=counts.entries),
         ]
-
-
-class _Counts(Collector):
-    """A counter with one label."""
-
-    def __init__(self, name: str, help_: str, label: str) -> None:
-        self._about = name, help_
-        self._label = label
-        self.by_label: dict[str, int] = {}
-
-    def add(self, label: str, count: int = 1) -> None:
-        self.by_label[label] = self.by_label.get(label, 0) + count
-
-    def collect(self) -> list[Metric]:
-        family = CounterMetricFamily(*self._about, labels=[self._label])
-        for label, count in list(self.by_label.items()):
-            family.add_metric([label], count)
-        return [family]
-
-
-class _Buckets(Collector):
-    """A histogram."""
-
-    def __init__(self, name: str, help_: str, bounds: tuple[float, ...]) -> None:
-        self._about = name, help_
-        self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
-        self._sum = 0.0
-
-    def observe(self, value: float) -> None:
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
-
-    def collect(self) -> list[Metric]:
-        names = [*(repr(float(bound)) for bound in self._bounds), "+Inf"]
-        buckets = list(zip(names, accumulate(self._counts), strict=True))
-        return [HistogramMetricFamily(*self._about, buckets=buckets, sum_value=self._sum)]
 
 
 class _Quantiles:
@@ -176,24 +136,39 @@ class Metrics:
         ProcessCollector(namespace="vedette", registry=registry)
         self._build = Info("vedette_build", "Version of Vedette and of the model it serves.", registry=registry)
         self.set_model_version("")
-        self._requests = _Counts(
+        self._requests = Counter(
             "vedette_requests",
             "Requests by outcome: allow, block, monitor; or refused: overloaded, not_ready, rate_limited, invalid, "
             "too_large.",
-            "outcome",
+            ["outcome"],
+            registry=registry,
         )
-        self._anomalies = _Counts("vedette_anomalies", "Anomalies found.", "attack_class")
-        self._degraded = _Counts("vedette_degraded", "Verdicts that do not rest on a whole reading.", "reason")
-        self._limits = _Counts("vedette_rate_limit_decisions", "Decisions of the rate limits.", "decision")
-        self._seconds = _Buckets("vedette_request_seconds", "Time from request to verdict.", _SECONDS)
-        self._wait = _Buckets("vedette_queue_wait_seconds", "Time that work waited for a batch.", _SECONDS)
-        self._batch = _Buckets("vedette_batch_size", "Pieces of work in a model batch.", _SIZES)
-        self._lag = _Buckets("vedette_event_loop_lag_seconds", "How late the event loop ran a timer.", _LAGS)
-        for collector in (self._requests, self._anomalies, self._degraded, self._limits, self._seconds, self._wait,
-                          self._batch, self._lag, _Plain(self)):  # fmt: skip
-            registry.register(collector)
+        self._anomalies = Counter("vedette_anomalies", "Anomalies found.", ["attack_class"], registry=registry)
+        self._degraded = Counter(
+            "vedette_degraded", "Verdicts that do not rest on a whole reading.", ["reason"], registry=registry
+        )
+        self._limits = Counter(
+            "vedette_rate_limit_decisions", "Decisions of the rate limits.", ["decision"], registry=registry
+        )
+        self._seconds = Histogram(
+            "vedette_request_seconds", "Time from request to verdict.", buckets=_SECONDS, registry=registry
+        )
+        self._wait = Histogram(
+            "vedette_queue_wait_seconds", "Time that work waited for a batch.", buckets=_SECONDS, registry=registry
+        )
+        self._batch = Histogram(
+            "vedette_batch_size", "Pieces of work in a model batch.", buckets=_SIZES, registry=registry
+        )
+        self._batch_tokens = Counter("vedette_batch_tokens", "Estimated tokens sent to the model.", registry=registry)
+        self._queue_size = Gauge("vedette_queue_size", "Pieces of work that wait for a batch.", registry=registry)
+        self._lag = Histogram(
+            "vedette_event_loop_lag_seconds",
+            "How late the event loop ran a timer.",
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0),
+            registry=registry,
+        )
         self._events_dropped = Gauge("vedette_events_dropped", "Events that could not be written.", registry=registry)
-        self.queue_size = self.batch_tokens = 0
+        self._children: dict[tuple[str, str], Counter] = {}
         self._memory: Callable[[], MemoryCounts] | None = None
         self._rate = _Rate()
         self._times = _Quantiles()
@@ -206,32 +181,32 @@ class Metrics:
     def record(self, verdict: Verdict) -> None:
         """Count a verdict."""
         seconds = verdict.processing_time_ms / 1000
-        self._requests.add(verdict.action.value)
+        self._child(self._requests, "requests", verdict.action.value).inc()
         self._seconds.observe(seconds)
         self._times.observe(seconds)
         self._rate.add()
         if verdict.is_anomaly:
-            self._anomalies.add(verdict.attack_class or "other")
+            self._child(self._anomalies, "anomalies", verdict.attack_class or "other").inc()
         if verdict.degraded is not None:
-            self._degraded.add(verdict.degraded.value)
+            self._child(self._degraded, "degraded", verdict.degraded.value).inc()
 
     def refused(self, outcome: str, count: int = 1) -> None:
         """Count requests that got no verdict: overloaded, not_ready, rate_limited, invalid, too_large."""
-        self._requests.add(outcome, count)
+        self._child(self._requests, "requests", outcome).inc(count)
 
     def limited(self, *, allowed: bool, weight: int = 1) -> None:
         """Count a decision of the rate limits."""
-        self._limits.add("allowed" if allowed else "refused", weight)
+        self._child(self._limits, "limits", "allowed" if allowed else "refused").inc(weight)
 
     def on_queue_size(self, size: int) -> None:
         """Note how many pieces of work wait."""
-        self.queue_size = size
+        self._queue_size.set(size)
 
     def on_batch(self, size: int, cost: int, waits_s: Sequence[float]) -> None:
         """Note a batch and how long each of its pieces waited."""
         self._batch.observe(size)
         self._batches.observe(size)
-        self.batch_tokens += cost
+        self._batch_tokens.inc(cost)
         for wait_s in waits_s:
             self._wait.observe(wait_s)
             self._waits.observe(wait_s)
@@ -265,7 +240,8 @@ class Metrics:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the same as one JSON object. Times in milliseconds; quantiles over the last `RING` observations."""
-        outcomes, anomalies = dict(self._requests.by_label), dict(self._anomalies.by_label)
+        counts = self._by_label()
+        outcomes, anomalies = counts["requests"], counts["anomalies"]
         verdicts = sum(outcomes.get(action.value, 0) for action in Action)
         memory = self._memory() if self._memory else None
         looked_up = memory.hits + memory.misses if memory else 0
@@ -273,9 +249,9 @@ class Metrics:
             "uptime_s": time.time() - self.started_at,
             "requests": {"total": verdicts, "by_outcome": outcomes, "per_second": self._rate.per_second()},
             "anomalies": {"total": sum(anomalies.values()), "by_class": anomalies},
-            "degraded": dict(self._degraded.by_label),
+            "degraded": counts["degraded"],
             "processing_time_ms": self._times.snapshot(1000),
-            "queue": {"size": self.queue_size, "wait_ms": self._waits.snapshot(1000)},
+            "queue": {"size": _gauge(self._queue_size), "wait_ms": self._waits.snapshot(1000)},
             "batch_size": self._batches.snapshot(),
             "score_memory": {
                 "hits": memory.hits if memory else 0,
@@ -285,24 +261,27 @@ class Metrics:
                 "bytes": memory.used_bytes if memory else 0,
                 "max_bytes": memory.max_bytes if memory else 0,
             },
-            "rate_limit": dict(self._limits.by_label),
+            "rate_limit": counts["limits"],
             "event_loop_lag_ms": self._lags.snapshot(1000),
             "events_dropped": _gauge(self._events_dropped),
         }
 
+    def _child(self, metric: Counter, group: str, label: str) -> Counter:
+        child = self._children.get((group, label))
+        if child is None:
+            child = self._children[group, label] = metric.labels(label)
+        return child
 
-class _Plain(Collector):
-    """What is one number."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-
-    def collect(self) -> list[Metric]:
-        size, tokens = self._metrics.queue_size, self._metrics.batch_tokens
-        return [
-            GaugeMetricFamily("vedette_queue_size", "Pieces of work that wait for a batch.", value=size),
-            CounterMetricFamily("vedette_batch_tokens", "Estimated tokens sent to the model.", value=tokens),
-        ]
+    def _by_label(self) -> dict[str, dict[str, int]]:
+        """Name of each labelled counter -> label -> count."""
+        found: dict[str, dict[str, int]] = {"requests": {}, "anomalies": {}, "degraded": {}, "limits": {}}
+        counters = {"requests": self._requests, "anomalies": self._anomalies}
+        counters |= {"degraded": self._degraded, "limits": self._limits}
+        for group, counter in counters.items():
+            for sample in next(iter(counter.collect())).samples:
+                if sample.name.endswith("_total"):
+                    found[group][next(iter(sample.labels.values()))] = int(sample.value)
+        return found
 
 
 def _gauge(gauge: Gauge) -> int:

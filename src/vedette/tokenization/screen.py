@@ -36,9 +36,9 @@ _COMPANY = re.compile(r"--|//|@@|__|0x2[ef]|~/|/\?\?|!![a-z]")
 _PATH_COMPANY = re.compile(
     r"//(?:(?<=:..)|(?=[^/]*(?:[.@:]|0x|\d{4})))|@@|0x2[ef]|(?<!/)~/|~/\.|/\?\?|!![a-z]|/\*|\*/|\*\*|/\.(?!well-known/)[a-z]"
 )
-_DOTS = re.compile(
-    r"\.\.(?<![A-Za-z0-9.]..)(?!\.)|\.\.(?<!\...)(?![A-Za-z0-9.]|\Z)|\.{4}|\.{3}(?=[/\\])"
-)  # three dots are an ellipsis unless a slash follows
+# Two dots, unless they stand behind a letter or digit and before another or the end; three are an ellipsis unless a
+# slash follows.
+_DOTS = re.compile(r"\.\.(?<![A-Za-z0-9.]..)(?!\.)|\.\.(?<!\...)(?![A-Za-z0-9.]|\Z)|\.{4}|\.{3}(?=[/\\])")
 _COLON = re.compile(r"\b[A-Za-z]:/|[Hh][Tt]{2}[Pp][Ss]?:(?!//)|:\w+@")  # drives, a host without slashes, userinfo
 # Full-width and other forms of ASCII signs, characters whose low byte is a line break or < or >, kana like slashes.
 _WIDE = re.compile(
@@ -90,7 +90,7 @@ _INCLUDED = re.compile(
     re.IGNORECASE,
 )
 _PAIR = re.compile(r"[A-Za-z_][\w.\-\[\]]*=")
-_HASH = re.compile(r"(?<=[A-Za-z])#(?=[A-Za-z])")  # of cookies' names; a comment in SQL needs a quote before it
+_HASH = re.compile(r"(?<=[A-Za-z])#(?=[A-Za-z])")  # in names of cookies; alone it can only cut a statement short
 _ACTION = re.compile(r"(?:action|method|redirect\w*):")  # of Struts
 _NAME = re.compile(r"[A-Za-z0-9_.:/\-\[\]\u00c0-\U0010ffff]*\Z")
 # Names that reach what no argument should: prototypes, globals, what a driver loads on connecting.
@@ -174,7 +174,7 @@ def _is_pairs(text: str) -> bool:
 
 
 def _is_calm(text: str) -> bool:
-    if _NEVER_CALM.search(text) or _BREAKS_OUT.match(text) or _DANGEROUS_NAME.search(text) or _has_attribute(text):
+    if _NEVER_CALM.search(text) or _BREAKS_OUT.match(text) or _DANGEROUS_NAME.search(text) or _ATTRIBUTE.search(text):
         return False
     if _QUOTED.search(text) and not _JSON_HEAD.match(text):  # a value that has left the string it was put into
         return False
@@ -184,10 +184,6 @@ def _is_calm(text: str) -> bool:
 
 def _is_style(text: str) -> bool:
     return is_style(text) and not _COMPANY.search(text) and not has_words(text)
-
-
-def _has_attribute(text: str) -> bool:
-    return "=" in text and _ATTRIBUTE.search(text) is not None
 
 
 def is_loaded(text: str) -> bool:
@@ -246,9 +242,7 @@ def hot_spots(text: str, join: int = 0) -> list[tuple[int, int]]:
     if len(low) != len(text):  # a few characters fold to two; then read case as it stands
         low = text
     patterns = [_SIGNS, _COMPANY]
-    if "=" in text:
-        patterns.append(_ATTRIBUTE)
-    patterns += [pattern for mark, pattern in (("..", _DOTS), (":", _COLON)) if mark in text]
+    patterns += [pattern for mark, pattern in (("..", _DOTS), (":", _COLON), ("=", _ATTRIBUTE)) if mark in text]
     if not text.isascii():
         patterns.append(_WIDE)
     spots = [spot for pattern in patterns for spot in _joined(_spans(pattern, text), join)]

@@ -45,6 +45,7 @@ _PLACES = ("query",) * 7 + ("form",) * 4 + ("json",) * 5 + ("multipart", "xml", 
 _RAW, _UNESCAPED = 0.15, "&=;/?:@$,'()*!|<>\"{}[]`"  # scanners escape no more than the request line needs
 _MUTATED = 0.4  # share of generated attacks that are mutated as well
 _NUMBERS, _BLANKS = re.compile(r"[0-9]+"), re.compile(r"[\s'\"]+")
+# Ambiguous ones, and the queries of one API, by which Mongo's operators would count as harmless everywhere.
 _SKIPPED_FILES = ("ambiguous_blns", "ambiguous_sql_spider", "parse_where", "sql_bi_ambiguous")
 # Which header or place the values of a file belong in, where they are not free text.
 _HOME = {"user_agents": "User-Agent", "referrers": "Referer", "cookies": "Cookie", "mail_headers": "X-Mail"}
