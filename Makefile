@@ -17,15 +17,17 @@ PIP_FLAGS := --quiet --disable-pip-version-check --constraint constraints.txt
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
+BUILD := pyproject.toml constraints.txt hatch_build.py $(wildcard src/vedette/native/*.c)
+
 # A stamp names what was installed, so that a second run starts at once.
-$(DEV)/.stamp: pyproject.toml constraints.txt
+$(DEV)/.stamp: $(BUILD)
 	@test -n "$(PYTHON)" || { echo "Vedette needs Python 3.11 or newer." >&2; exit 1; }
 	@test -x $(DEV)/bin/python || { echo "Creating $(DEV) ..."; $(PYTHON) -m venv $(DEV); }
 	@echo "Installing Vedette with its test and training tools into $(DEV) (once; torch takes a while) ..."
 	@$(DEV)/bin/python -m pip install $(PIP_FLAGS) --no-compile --editable '.[dev]'
 	@touch $@
 
-$(SERVE)/.stamp: pyproject.toml constraints.txt
+$(SERVE)/.stamp: $(BUILD)
 	@test -n "$(PYTHON)" || { echo "Vedette needs Python 3.11 or newer." >&2; exit 1; }
 	@test -x $(SERVE)/bin/python || { echo "Creating $(SERVE) ..."; $(PYTHON) -m venv $(SERVE); }
 	@echo "Installing Vedette into $(SERVE) (once) ..."

@@ -20,7 +20,7 @@ FLOORS = {
     3: {"inference", "evaluation"},
     2: {"sinks", "bundle", "datasets"},
     1: {"parsing", "tokenization", "model", "ingestion"},
-    0: {"errors", "http_request", "verdict", "config", "config_keys", "config_loader", "_version"},
+    0: {"errors", "http_request", "verdict", "config", "config_keys", "config_loader", "native", "_version"},
 }
 SIDEWAYS = {
     "tokenization": {"parsing"},  # it reads the fields that parsing makes

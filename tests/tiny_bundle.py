@@ -27,7 +27,7 @@ def tokenizer() -> HTTPTokenizer:
 
 def detector(activation: str = "relu", seed: int = 3) -> AnomalyDetector:
     """Weights wide enough that rows get different logits."""
-    config = DetectorConfig(tokenizer().vocab_size, 64, d_model=24, n_heads=3, d_ff=48, activation=activation)
+    config = DetectorConfig(tokenizer().vocab_size, 64, d_model=48, n_heads=3, d_ff=48, activation=activation)
     torch.manual_seed(seed)
     model = AnomalyDetector(config).eval()
     for parameter in model.parameters():

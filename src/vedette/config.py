@@ -131,8 +131,14 @@ class QueueSettings(Section):
 class OptimizationSettings(Section):
     """How the model is run. The combinations that exist are listed in docs/backends.md."""
 
-    backend: Literal["onnx", "torch"] = Field("onnx", description="onnx needs no torch; torch needs the train extra.")
-    quantization: Literal["int8", "none"] = Field("int8", description="Weights as 8-bit integers, or as trained.")
+    backend: Literal["auto", "native", "onnx", "torch"] = Field(
+        "auto",
+        description="auto is native where that was compiled on installing and the processor has AVX2, else onnx; torch "
+        "needs the train extra.",
+    )
+    quantization: Literal["int8", "none"] = Field(
+        "int8", description="Weights as integers (native: of 13 bits and more), or as trained."
+    )
     torchscript: bool = Field(False, description="Run the torch model as traced and frozen TorchScript.")
 
 

@@ -23,8 +23,8 @@ def optimize(
 ) -> None:
     """Compare the ways to run a model: size, CPU time per window, difference from fp32.
 
-    Ways: onnx-int8 (default), onnx-fp32, torch-fp32, torch-int8, torchscript-fp32, torchscript-int8; how settings
-    choose one is told in docs/backends.md. Torch ways need vedette[train].
+    Ways: native (default), onnx-int8, onnx-fp32, torch-fp32, torch-int8, torchscript-fp32, torchscript-int8; how
+    settings choose one is told in docs/backends.md. Torch ways need vedette[train].
     """
     from itertools import islice
 

@@ -185,13 +185,13 @@ class Engine:
             line[: len(row.ids)] = row.ids
         try:
             output = self.runtime.run(ids)
-            scores, classes = self._scorer.score(output.logits)
+            scored = self._scorer.score_rows(output.logits)
         except Exception as error:
             raise InferenceFailed(f"{type(error).__name__}: {error}") from error
-        if len(scores) != len(rows) or not np.isfinite(scores).all():
+        if len(scored) != len(rows) or not all(math.isfinite(score) for score, _ in scored):
             raise InferenceFailed("the model's output is no score for each row")
         finished = []
-        for index, (row, score, class_index) in enumerate(zip(rows, scores.tolist(), classes.tolist(), strict=True)):
+        for index, (row, (score, class_index)) in enumerate(zip(rows, scored, strict=True)):
             start = end = 0
             if score >= self.threshold:
                 context = len(self._tokenizer.context_ids(row.reading.window.context))

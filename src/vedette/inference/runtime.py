@@ -1,7 +1,7 @@
 """The seam between the engine and a model: token ids in, logits and evidence out.
 
-`RUNTIMES` maps a backend's name to the class that runs it, imported only when it is chosen; both classes share one test
-suite. Which weights a choice of settings runs is told by `variant`, and the table is in docs/backends.md.
+`RUNTIMES` maps a backend's name to the class that runs it, imported only when it is chosen; all share one test suite.
+Which weights a choice of settings runs is told by `variant`, and the table is in docs/backends.md.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from vedette.config import OptimizationSettings, Settings
 from vedette.errors import BundleError, ConfigError, InferenceFailed
 
 RUNTIMES = {
+    "native": "vedette.inference.runtime_native:NativeRuntime",
     "onnx": "vedette.inference.runtime_onnx:OnnxRuntime",
     "torch": "vedette.inference.runtime_torch:TorchRuntime",
 }
@@ -52,19 +53,22 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """E.g. ``onnx-int8``, ``torch-fp32``, ``torchscript-int8``."""
+        """E.g. ``native``, ``onnx-int8``, ``torch-fp32``, ``torchscript-int8``."""
+        if self.backend == "native":
+            return self.backend
         kind = "torchscript" if self.torchscript else self.backend
         return f"{kind}-{'int8' if self.quantization == 'int8' else 'fp32'}"
 
     @property
     def weights(self) -> str:
         """The weight file of a bundle that it reads."""
-        if self.backend == "torch":
+        if self.backend in ("native", "torch"):
             return CHECKPOINT
         return INT8_ONNX if self.quantization == "int8" else FP32_ONNX
 
 
 VARIANTS = (
+    Variant("native", "int8"),
     Variant("onnx", "int8"),
     Variant("onnx", "none"),
     Variant("torch", "none"),
@@ -72,7 +76,7 @@ VARIANTS = (
     Variant("torch", "none", torchscript=True),
     Variant("torch", "int8", torchscript=True),
 )
-"""All ways, the default first."""
+"""All ways; the default is the first of them that runs."""
 
 
 def load_runtime(
@@ -84,7 +88,7 @@ def load_runtime(
     ONNX files. Raises `BundleError` (no such weights), `BackendUnavailable` (torch or CUDA is missing), `ConfigError`
     (settings that contradict each other).
     """
-    variant = choose_variant(bundle, optimization or Settings().inference.optimization)
+    variant = choose_variant(bundle, optimization or Settings().inference.optimization, device)
     module, _, name = RUNTIMES[variant.backend].partition(":")
     make: Callable[[Bundle, Variant, str], ModelRuntime] = getattr(import_module(module), name)
     runtime = make(bundle, variant, device)
@@ -93,27 +97,46 @@ def load_runtime(
     return runtime
 
 
-def choose_variant(bundle: Bundle, optimization: OptimizationSettings) -> Variant:
-    """Settings -> the way to run `bundle`."""
-    wanted = Variant(optimization.backend, optimization.quantization, optimization.torchscript)
+def choose_variant(bundle: Bundle, optimization: OptimizationSettings, device: str = "auto") -> Variant:
+    """Settings -> the way to run `bundle`. ``auto`` is native where that runs and nothing else is asked for, else
+    onnx."""
+    backend: str = optimization.backend
+    if backend == "auto":
+        as_trained = optimization.quantization == "none" or optimization.torchscript or device == "cuda"
+        backend = "onnx" if as_trained or why_not_native(bundle) is not None else "native"
+    wanted = Variant(backend, optimization.quantization, optimization.torchscript)
     if bundle.loose:
         wanted = _variant_of_file(next(iter(bundle.weights)), wanted)
     if wanted.torchscript and wanted.backend != "torch":
         raise ConfigError(
-            "torchscript needs backend: torch; onnx runs no TorchScript", key="inference.optimization.torchscript"
+            f"torchscript needs backend: torch; {wanted.backend} runs no TorchScript",
+            key="inference.optimization.torchscript",
+        )
+    if wanted.backend == "native" and wanted.quantization == "none":
+        raise ConfigError(
+            "the native backend computes in fixed point; fp32 needs backend: onnx or torch",
+            key="inference.optimization.quantization",
         )
     if wanted.weights not in bundle.weights:
         raise BundleError(f"{bundle.path}: has no {wanted.weights}, which {wanted.name} runs")
     return wanted
 
 
+def why_not_native(bundle: Bundle) -> str | None:
+    """Return why the native backend cannot run `bundle` here, None where it can."""
+    from vedette.inference.runtime_native import why_unavailable
+
+    return why_unavailable(bundle)
+
+
 def _variant_of_file(weights: str, wanted: Variant) -> Variant:
     if weights == CHECKPOINT:
-        if wanted.backend == "torch":
+        if wanted.backend != "onnx":
             return wanted
         return Variant("torch", "none")  # the checkpoint as trained, not an int8 the operator did not see
-    if wanted.backend == "torch":
-        raise ConfigError("an .onnx file cannot be run by backend: torch", key="inference.optimization.backend")
+    if wanted.backend != "onnx":
+        message = f"an .onnx file cannot be run by backend: {wanted.backend}"
+        raise ConfigError(message, key="inference.optimization.backend")
     return Variant("onnx", "int8" if weights == INT8_ONNX else "none", wanted.torchscript)
 
 

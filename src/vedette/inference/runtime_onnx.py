@@ -1,4 +1,4 @@
-"""onnxruntime: the default backend. It releases the GIL while it runs, and needs no torch.
+"""onnxruntime: runs on every processor and on CUDA. It releases the GIL while it runs, and needs no torch.
 
 One thread for each run (a run is well below a millisecond a row, too small to split), so that parallelism comes from
 the service's workers and CPU time is spent once. All threads share one session and its weights. CPU memory of a run

@@ -195,6 +195,8 @@ def base64_text(text: str) -> str | None:
         return None
     if len(plain) < 4:
         return None
+    if plain.isprintable():
+        return plain
     printing = sum(map(str.isprintable, plain)) + sum(plain.count(c) for c in "\n\r\t\x00")
     return plain if printing * 10 >= len(plain) * 9 else None
 
@@ -209,6 +211,6 @@ def base64_bytes(text: str) -> bytes | None:
     if len(bare) % 4 == 1:
         return None
     try:
-        return base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
+        return binascii.a2b_base64(bare + "=" * (-len(bare) % 4), strict_mode=True)
     except (ValueError, binascii.Error):
         return None

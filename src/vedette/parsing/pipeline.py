@@ -18,7 +18,7 @@ from vedette.http_request import HTTPRequest
 from vedette.parsing.bodies import read_body
 from vedette.parsing.field import Field, FieldCollector, KnownSources, ParsedRequest
 from vedette.parsing.forms import read_cookies, read_pairs
-from vedette.parsing.values import read_name, read_value
+from vedette.parsing.values import is_plain_pair, read_name, read_value
 
 __all__ = ["Field", "ParsedRequest", "ParsingPipeline"]
 
@@ -62,7 +62,7 @@ class ParsingPipeline:
             if name.lower() == "cookie":
                 read_cookies(out, value)
             else:
-                out.read_source("header", name, value, _read_header)
+                _read_header_source(out, name, value)
         if request.body:
             read_body(out, request)
         return ParsedRequest(out.fields, out.not_inspected, out.sources, out.known_score)
@@ -70,6 +70,11 @@ class ParsingPipeline:
 
 def _read_headers(pairs: list[tuple[str, str]], out: FieldCollector) -> None:
     for name, value in pairs:
+        _read_header_source(out, name, value)
+
+
+def _read_header_source(out: FieldCollector, name: str, value: str) -> None:
+    if not (is_plain_pair(name, value) and out.passes_over()):
         out.read_source("header", name, value, _read_header)
 
 

@@ -27,7 +27,12 @@ _JWT = re.compile(r"(?:[Bb]earer +)?(eyJ[A-Za-z0-9_\-]+)\.([A-Za-z0-9_\-]+)\.[A-
 _DATA_URL = re.compile(r"data:[\w/+.\-]{0,100}(?:;[\w=.\-]{1,50}){0,4};base64,([A-Za-z0-9+/_\-\s]+={0,2})")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9.\-\[\]]*(?:_[A-Za-z0-9.\-\[\]]+)*\Z")
 _DANGEROUS_NAME = re.compile(r"proto|construct|classloader", re.IGNORECASE)
-_PLAIN_WORD = re.compile(r"(?:[A-Za-z0-9_\-]{1,7}|-?[0-9]{1,18}(?:\.[0-9]{1,18})?)\Z")
+# Of 8 to 11 characters without what the screen knows serialised objects and dangerous words by.
+_PLAIN_WORD = re.compile(
+    r"(?:[A-Za-z0-9_\-]{1,7}|-?[0-9]{1,18}(?:\.[0-9]{1,18})?"
+    r"|(?!(?i:ro0|wey|aced|0408|800|h4si|ga|aaea|bah)"
+    r"|[A-Za-z0-9_\-]*(?i:__|proto|construct|passwd|localhost|classloader|crossdomain|confuse))[A-Za-z0-9_\-]{8,11})\Z"
+)
 _MIN_BASE64 = 12
 _MAX_PATH = 128
 _MAX_DATA_URLS = 64
@@ -130,7 +135,7 @@ def _read_base64(
 
 
 def is_plain_word(text: str) -> bool:
-    """True for a number and for a word of at most seven letters, digits, dashes and underscores: nothing is encoded in
+    """True for a number and for a word of at most eleven letters, digits, dashes and underscores: nothing is encoded in
     it, and no attack can be spelled with it."""
     return _PLAIN_WORD.match(text) is not None
 

@@ -22,6 +22,7 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 from vedette.errors import BundleError
 from vedette.parsing.field import Field
 from vedette.tokenization.context import CONTEXT_WORDS, context_of
+from vedette.tokenization.native_bpe import native_bpe
 from vedette.tokenization.screen import hot_spots, is_inert, is_inert_name, is_loaded
 from vedette.tokenization.text_view import SourceMap, view
 
@@ -61,6 +62,7 @@ class HTTPTokenizer:
         if max(self._context_ids.values()) != len(CONTEXT_WORDS):
             raise BundleError("the vocabulary must begin with padding and the context tokens")
         self._contexts: dict[str, list[int]] = {}
+        self._native = native_bpe(self.to_json())
         self.vocab_size = int(tokenizer.get_vocab_size())
 
     # -- files ---------------------------------------------------------------------------------------------------
@@ -138,6 +140,15 @@ class HTTPTokenizer:
 
     def encode_texts(self, views: list[str]) -> list[list[int]]:
         """Text views -> their ids, without context and uncut."""
+        if self._native is None:
+            return self._encode_by_library(views)
+        found = self._native.encode(views)
+        left = self._encode_by_library([text for text, ids in zip(views, found, strict=True) if ids is None])
+        return [ids if ids is not None else left.pop(0) for ids in found]
+
+    def _encode_by_library(self, views: list[str]) -> list[list[int]]:
+        if not views:
+            return []
         return [encoding.ids for encoding in self._bpe.encode_batch_fast(views, add_special_tokens=False)]
 
     def cut(self, ids: list[int], room: int) -> list[list[int]]:

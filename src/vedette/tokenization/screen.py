@@ -73,6 +73,7 @@ _LOADED_DOTS = re.compile(
 _SERIALISED = re.compile(
     r"(?:rO0|/wEy|Y3Bvc2l4|gA[IJMNQRSTUVWX]|AAEAAAD|H4sI|BAh|aced0005|ACED0005|800[2-5])[A-Za-z0-9+/_\-]{8}"
 )
+_SERIALISED_STARTS = frozenset("r/YgAHBa8")
 # A plain outside URL is knowledge about the site, not an attack: a host name under letters, path and query of words.
 _PLAIN_URL = re.compile(
     r"https?://(?:[A-Za-z0-9\-]+\.)+[A-Za-z]{2,18}(?::\d{2,5})?"
@@ -120,9 +121,11 @@ def is_inert(text: str, location: str = "", *, whole: bool = True) -> bool:
     """
     if whole and text.endswith("  "):  # of a page's layout; a lone line break may be meant
         text = text.rstrip()
-    if is_loaded(text):
+    if text[:1] in _SERIALISED_STARTS and _SERIALISED.match(text):
         return False
-    if _WORD.match(text) or (location == "path" and _is_plain_path(text)):
+    if _WORD.match(text):
+        return not _is_loaded_word(text)
+    if location == "path" and _is_plain_path(text):
         return True
     if not _has_sign(text):
         return not has_words(text) or (whole and is_prose(text))
@@ -188,10 +191,12 @@ def _is_style(text: str) -> bool:
 
 def is_loaded(text: str) -> bool:
     """True if `text` begins as a serialised object does, or is one word that is an attack by itself."""
-    if _SERIALISED.match(text):
+    if text[:1] in _SERIALISED_STARTS and _SERIALISED.match(text):
         return True
-    if not _WORD.match(text):
-        return False
+    return _WORD.match(text) is not None and _is_loaded_word(text)
+
+
+def _is_loaded_word(text: str) -> bool:
     low = text.lower()
     if "." in low and _LOADED_DOTS.search(low):
         return True

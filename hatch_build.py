@@ -1,0 +1,73 @@
+"""Build hook: compiles the inner loops in C (src/vedette/native) when Vedette is installed.
+
+Takes the compiler that the machine has (`CC`, cc, gcc or clang), else the one in the `ziglang` wheel, which pip then
+fetches for the build alone. Where neither is to be had the installation goes on without: Vedette then runs its model
+by onnxruntime. No Python headers are needed, as the library is called by ctypes.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+FOLDER = Path("src/vedette/native")
+SOURCES = ("detector.c", "bpe.c")
+LIBRARY = "_native.so"
+# Nothing that lets a compiler reorder sums: every build then gives the same logits.
+FLAGS = "-O3 -std=gnu11 -mavx2 -mfma -fPIC -shared -fno-math-errno -fno-trapping-math -ffp-contract=fast".split()
+TIMEOUT_S = 300
+
+
+def is_wanted() -> bool:
+    """Whether there is a library for this machine."""
+    return os.name == "posix" and platform.machine().lower() in ("x86_64", "amd64")
+
+
+def compiler() -> list[str] | None:
+    """Return the command of the machine's C compiler, None if it has none."""
+    if os.environ.get("CC"):
+        return shlex.split(os.environ["CC"])
+    found = next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), None)
+    return None if found is None else [found]
+
+
+class NativeBuildHook(BuildHookInterface[Any]):
+    """Writes `LIBRARY` and takes it into the wheel."""
+
+    def dependencies(self) -> list[str]:
+        """What pip has to fetch for the build."""
+        return ["ziglang>=0.14,<1"] if is_wanted() and compiler() is None else []
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compile."""
+        if self.target_name != "wheel" or not is_wanted():
+            return
+        folder = Path(self.root) / FOLDER
+        library = folder / LIBRARY
+        command = compiler() or [sys.executable, "-m", "ziglang", "cc", "-fno-sanitize=undefined"]
+        built = library.with_name(f".{library.name}.{os.getpid()}")
+        try:
+            subprocess.run(  # noqa: S603 - the compiler of whoever installs
+                [*command, *FLAGS, "-o", str(built), *[str(folder / name) for name in SOURCES], "-lm"],
+                check=True, capture_output=True, text=True, timeout=TIMEOUT_S,
+            )  # fmt: skip
+            built.replace(library)  # a running service keeps the file that it has open
+        except (OSError, subprocess.SubprocessError) as error:
+            built.unlink(missing_ok=True)
+            library.unlink(missing_ok=True)
+            said = getattr(error, "stderr", None) or ""
+            self.app.display_warning(f"The native backend was not compiled; onnxruntime will be used. {error}\n{said}")
+            return
+        build_data["pure_python"] = False
+        build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
+        if version != "editable":
+            build_data["force_include"][str(library)] = f"vedette/native/{LIBRARY}"
