@@ -173,7 +173,7 @@ static inline __attribute__((always_inline)) void multiply_rows(const Linear *li
                                                                 const float *factors, int rows, float *to,
                                                                 enum Store how) {
     const int16_t *weights = linear->weights + (size_t)block * linear->inputs;
-    Integers low[6], high[6];
+    Integers low[4], high[4];
     for (int r = 0; r < rows; r++) low[r] = high[r] = (Integers){0};
     for (int k = 0; k < linear->inputs; k += 2, weights += 2 * BLOCK)
         for (int r = 0; r < rows; r++) {
@@ -194,11 +194,11 @@ static inline __attribute__((always_inline)) void multiply(const Linear *linear,
             const int16_t *from = fixed + (size_t)row * linear->inputs;
             float *line = to + (size_t)row * linear->outputs;
             const float *factors = scales + row;
-            rows = count - row >= 6 ? 6 : count - row >= 3 ? 3 : 1;
-            if (rows == 6)
-                multiply_rows(linear, block, from, factors, 6, line, how);
-            else if (rows == 3)
-                multiply_rows(linear, block, from, factors, 3, line, how);
+            rows = count - row >= 4 ? 4 : count - row >= 2 ? 2 : 1;
+            if (rows == 4)
+                multiply_rows(linear, block, from, factors, 4, line, how);
+            else if (rows == 2)
+                multiply_rows(linear, block, from, factors, 2, line, how);
             else
                 multiply_rows(linear, block, from, factors, 1, line, how);
         }

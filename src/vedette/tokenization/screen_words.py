@@ -142,7 +142,7 @@ def word_spots(low: str) -> list[Iterator[tuple[int, int]]]:
     Each iterator gives ranges in order.
     """
     words = set(_ALPHA.findall(low))
-    patterns = [_ADDRESS, *(_WEAK_SHAPES if not _WEAK.isdisjoint(words) else ())]
+    patterns = [*([_ADDRESS] if low.count(".") > 2 else ()), *(_WEAK_SHAPES if not _WEAK.isdisjoint(words) else ())]
     found = [(match.span() for match in pattern.finditer(low)) for pattern in patterns]
     strong = _ALONE.intersection(words)
     if len(strong) > _FEW:
