@@ -35,6 +35,7 @@ from vedette.bundle_checkpoint import load_checkpoint, load_detector, save_check
 from vedette.bundle_export import stamp_calibration
 from vedette.bundle_metadata import ModelMetadata, onnx_metadata, safetensors_metadata
 from vedette.bundle_quantize import quantize_int8
+from vedette.config import OptimizationSettings
 from vedette.errors import BundleError
 from vedette.inference.runtime import load_runtime
 from vedette.model.scoring import Calibration
@@ -170,8 +171,10 @@ def test_links_and_pipes_are_refused(copy: Path) -> None:
 def test_a_file_changed_after_loading_is_not_served(copy: Path) -> None:
     bundle = load_bundle(copy)
     (copy / INT8_ONNX).write_bytes((copy / FP32_ONNX).read_bytes())
-    with pytest.raises(BundleError, match=r"model\.int8\.onnx"):
-        load_runtime(bundle)
+    (copy / CHECKPOINT).write_bytes((copy / CHECKPOINT).read_bytes()[:-4] + b"\0\0\0\0")
+    for backend, name in (("onnx", r"model\.int8\.onnx"), ("native", r"model\.safetensors")):
+        with pytest.raises(BundleError, match=name):
+            load_runtime(bundle, OptimizationSettings(backend=backend))
 
 
 def test_saving_over_a_bundle_replaces_it_whole(copy: Path) -> None:
@@ -347,7 +350,8 @@ def test_calibration_can_be_stamped_after_training(copy: Path) -> None:
     for name in WEIGHTS:
         assert load_model(copy / name).calibration == calibration
     before, after = (
-        load_runtime(bundle).run(rows(4, 9)).logits for bundle in (tiny_bundle(), load_model(copy / INT8_ONNX))
+        load_runtime(bundle, OptimizationSettings(backend="onnx")).run(rows(4, 9)).logits
+        for bundle in (tiny_bundle(), load_model(copy / INT8_ONNX))
     )
     assert np.array_equal(before, after)
     assert load_checkpoint(copy / CHECKPOINT)[0].state_dict().keys() == detector().state_dict().keys()

@@ -33,7 +33,7 @@ FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 SERVING = {"server", "integration", "inference", "sinks", "bundle", "parsing", "tokenization", "model", *FLOORS[0]}
 OFFLINE = {"ingestion", "datasets", "training", "evaluation"}
 PURE = {"parsing": (), "tokenization": (), "model": ("anomaly_detector",)}  # rooms without I/O; modules excepted
-HEAVY = ("torch", "onnx", "onnxscript", "matplotlib", "sklearn", "scipy", "safetensors")
+HEAVY = ("torch", "onnx", "onnxscript", "matplotlib", "sklearn", "scipy")
 
 
 def modules() -> list[str]:

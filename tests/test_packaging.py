@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OFFLINE = ("training", "evaluation", "datasets")
-TORCH_ONLY = {"torch", "onnx", "onnxscript", "safetensors", "matplotlib", "sklearn", "scipy", "redis"}
+TORCH_ONLY = {"torch", "onnx", "onnxscript", "matplotlib", "sklearn", "scipy", "redis"}
 # Never imported by name: uvicorn loads the first two itself, of the third only its files are read.
 LOADED_BY_OTHERS = {"httptools", "uvloop", "fastapi-swagger"}
 

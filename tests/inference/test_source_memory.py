@@ -73,7 +73,7 @@ def test_a_harmless_piece_is_read_once_and_an_attack_again() -> None:
     engine = small_engine()
     headers = (("Accept", "text/html"), ("Cookie", "theme=dark blue; note=a,a;b"), ("Content-Type", "application/json"))
     body = b'{"a": ["x;y", "<i>", "short"], "n": 1}'
-    request = HTTPRequest("POST", "/shop/item?page=overview&say=a%3Bb&q=<b>", headers, body)
+    request = HTTPRequest("POST", "/shop/item?page=over%20view&say=a%3Bb&q=<b>", headers, body)
     first = ["path", "page", "say", "q", "Accept", "Content-Type", "theme", "note", "", "a[0]", "a[1]"]
     assert names_read(engine, request) == first
     assert names_read(engine, request) == ["q", "a[1]"]
@@ -138,7 +138,11 @@ def test_secrets_are_kept_as_keyed_hashes() -> None:
 
 def test_a_secret_that_only_its_reading_shows_is_not_kept() -> None:
     engine = small_engine()
-    engine.check(HTTPRequest("GET", '/?p%61ssword=hunter2&data={"password":"hunter3x"}&plain=hunter4x'))
+    engine.check(
+        HTTPRequest(
+            "GET", '/?p%61ssword=hunter2&data={"password":"hunter3"}&more={"a":{"token":"hunter3x"}}&plain=hunter4,x'
+        )
+    )
     kept = str(list(engine._sources._young))
     assert "hunter4" in kept
     assert "hunter2" not in kept

@@ -17,7 +17,7 @@ from vedette.datasets.generate import GENERATORS
 from vedette.http_request import HTTPRequest
 from vedette.parsing.field import Field
 from vedette.parsing.pipeline import ParsingPipeline
-from vedette.parsing.values import is_plain_pair
+from vedette.parsing.values import is_plain_pair, is_plain_word
 from vedette.tokenization.http_tokenizer import windows_of
 from vedette.tokenization.screen import hot_spots, is_inert
 
@@ -122,6 +122,24 @@ def test_what_is_passed_over_is_inert(name: str, value: str) -> None:
     if is_plain_pair(name, value):
         fields = PIPELINE.parse(HTTPRequest("GET", f"/?{name}={value}", (("Cookie", f"{name}={value}"),))).fields
         assert not any(windows_of(field) for field in fields)
+
+
+LOADED = """
+    proto construct passwd localhost classloader typeconfuse crossdomain ro0ab aaeaaad gasv gasw gAJ h4sia aced0005
+    04086f3a __class __init __glob __mro rO0 wEy AAEAAAD H4sI BAh 8005
+""".split()
+
+
+@given(
+    st.text(st.sampled_from("aZ09_-"), max_size=5),
+    st.sampled_from(LOADED),
+    st.text(st.sampled_from("aZ09_-"), max_size=8),
+)
+def test_words_that_are_passed_over_are_none_that_the_screen_knows(before: str, loaded: str, behind: str) -> None:
+    for word in (before + loaded + behind, (before + loaded + behind).upper(), (loaded + behind)[:11]):
+        assert not is_plain_word(word) or is_inert(word)
+    assert is_plain_word("keep-alive")
+    assert not is_plain_word("localhost")
 
 
 def test_of_a_middling_value_its_hot_part_is_read() -> None:

@@ -98,6 +98,8 @@ class SourceMemory:
             return
         if not isinstance(source.key, bytes):
             location, name, _ = source.key  # of which `key` knows that they are none of a secret
+            if source.values + len(source.names) > len(fields):  # a value was passed over, and its name with it
+                return
             for field in fields:
                 if (field.name != name or field.location != location) and is_secret(*field[:2], field.kind):
                     return

@@ -10,7 +10,7 @@ from functools import cache
 
 import msgspec
 
-from vedette.native import native_library
+from vedette.native.library import native_library
 
 _Pointer = ctypes.c_void_p
 _EMPTY = 0xFFFFFFFF
