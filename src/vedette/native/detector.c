@@ -6,7 +6,7 @@
 
    Matrices are multiplied in fixed point: activations of 12 bits with a scale for each token, weights of as many bits
    as a sum of so many products leaves room for in 32 (13 and more), with a scale for each output. Attention and norms
-   are computed in single precision. A row's result does not depend on its neighbours, nor on the compiler.
+   are computed in single precision. A row's result does not depend on its neighbours.
 
    Needs AVX2 and FMA, which vedette_supported() tells of; runtime_native.py is the caller and lays the weights out. */
 
