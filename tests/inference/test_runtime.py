@@ -185,6 +185,7 @@ def test_native_reads_only_a_checkpoint_that_fits_its_manifest(tmp_path: Path) -
     for name, changed in (
         ("no.safetensors", {"norm.bias": None}),
         ("odd.safetensors", {"norm.bias": arrays["norm.weight"][:8]}),
+        ("nan.safetensors", {"norm.bias": arrays["norm.bias"] * np.float32("nan")}),
     ):
         kept = {key: value for key, value in (arrays | changed).items() if value is not None}
         save_file(kept, tmp_path / name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -138,15 +139,16 @@ def test_secrets_are_kept_as_keyed_hashes() -> None:
 
 def test_a_secret_that_only_its_reading_shows_is_not_kept() -> None:
     engine = small_engine()
-    engine.check(
-        HTTPRequest(
-            "GET", '/?p%61ssword=hunter2&data={"password":"hunter3"}&more={"a":{"token":"hunter3x"}}&plain=hunter4,x'
-        )
-    )
+    document = b64encode(b'{"password": 345678}').decode()
+    arguments = (
+        "p%61ssword=hunter2", 'data={"password":"hunter3"}', 'more={"a":{"token":"hunter3x"}}', 'n={"pin":"123456,7"}',
+        'o={"otp":"765432"}', "u=%257B%22pin%22:234567%257D", f"b={document}",
+    )  # fmt: skip
+    engine.check(HTTPRequest("GET", f"/?{'&'.join(arguments)}&plain=hunter4,x"))
     kept = str(list(engine._sources._young))
     assert "hunter4" in kept
-    assert "hunter2" not in kept
-    assert "hunter3" not in kept
+    for secret in ("hunter2", "hunter3", "1234567", "123456", "765432", "234567", document):
+        assert secret not in kept
 
 
 def test_long_pieces_are_not_kept_and_nothing_is_without_room() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from tests.tiny_bundle import tokenizer
 from vedette.bundle import load_model
 from vedette.tokenization import native_bpe as native
-from vedette.tokenization.http_tokenizer import HTTPTokenizer
+from vedette.tokenization.http_tokenizer import _SPLIT, HTTPTokenizer
 
 SHIPPED = load_model().tokenizer
 SCRIPTS = [
@@ -69,3 +70,21 @@ def test_without_the_library_in_c_the_other_one_encodes(monkeypatch: pytest.Monk
     plain = HTTPTokenizer.from_json(SHIPPED.to_json())
     assert plain._native is None
     assert plain.encode_texts(["a' or 1=1"]) == SHIPPED.encode_texts(["a' or 1=1"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"normalizer": {"type": "Lowercase"}},
+        {"pre_tokenizer": {"type": "Whitespace"}},
+        {"model": {"ignore_merges": True}},
+        {"model": {"vocab": {"!": 70_000}, "merges": []}},
+        {"model": {"vocab": {"a": 1}, "merges": [("a", "b")]}},
+    ],
+)
+def test_a_vocabulary_of_another_kind_is_left_to_the_library(change: dict[str, dict[str, object]]) -> None:
+    file = json.loads(SHIPPED.to_json())
+    model = {**file["model"], **change.get("model", {})}
+    assert native.native_bpe(json.dumps(file), _SPLIT) is not None
+    assert native.native_bpe(json.dumps({**file, **change, "model": model}), _SPLIT) is None
+    assert native.native_bpe(json.dumps(file), "another") is None

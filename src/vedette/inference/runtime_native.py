@@ -97,6 +97,8 @@ class NativeRuntime:
             found = arrays[name]
             if found.shape != shape:
                 raise ValueError(f"{name} is {found.shape}, not {shape}")
+            if not np.isfinite(found).all():
+                raise ValueError(f"{name} holds something that is no number")
             return found
 
         def linear(name: str, outputs: int, inputs: int) -> _Linear:

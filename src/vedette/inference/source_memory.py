@@ -9,11 +9,11 @@ anew, because it has to be shown.
 The headers that a client sends unchanged with each request, and its whole Cookie header, are looked up as one piece
 each before they are taken apart.
 
-Pieces are kept as they are, those of secret fields and groups under their keyed BLAKE2b hash (RFC 7693, 128 bits), as
-in the score memory. Two generations stand in for a list of uses: the young one takes what is new and what is met again,
-and when it holds half of the bytes allowed it becomes the old one, whose predecessor is forgotten. Safe to use from
-many threads: a lost update costs no more than reading a piece again. What is left out does not compete for
-`max_windows`.
+Pieces are kept as they are, those of secret fields, groups, and what may hold a document under their keyed BLAKE2b hash
+(RFC 7693, 128 bits), as in the score memory. Two generations stand in for a list of uses: the young one takes what is
+new and what is met again, and when it holds half of the bytes allowed it becomes the old one, whose predecessor is
+forgotten. Safe to use from many threads: a lost update costs no more than reading a piece again. What is left out does
+not compete for `max_windows`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class SourceMemory:
         """Return what stands for the piece `raw` of a request, None if it is not to be remembered."""
         if len(raw) > MAX_CHARS or len(name) > MAX_NAME or not self._half:
             return None
-        if location == "cookie" or is_secret(location, name):
+        if location == "cookie" or is_secret(location, name) or "{" in raw or "%7" in raw:
             piece = f"{location} {len(name)} {name}{raw}".encode("utf-8", "surrogatepass")
             return blake2b(piece, digest_size=16, key=self._secret).digest()
         return location, name, raw
@@ -98,7 +98,7 @@ class SourceMemory:
             return
         if not isinstance(source.key, bytes):
             location, name, _ = source.key  # of which `key` knows that they are none of a secret
-            if source.values + len(source.names) > len(fields):  # a value was passed over, and its name with it
+            if source.opened:  # names of numbers and of what is passed over show in no field
                 return
             for field in fields:
                 if (field.name != name or field.location != location) and is_secret(*field[:2], field.kind):

@@ -25,8 +25,7 @@ enum {
     GROUP_TOKENS = 64,  /* rows of a batch run together up to so many tokens, which the caches hold */
     MAX_HEAD = 64,
     ACTIVATION_MAX = 2047,
-    NOTHING = -10000, /* logits of a row without text */
-    VERSION = 1 /* of what the caller has to agree to: these structures, the layout of weights, the functions */
+    NOTHING = -10000 /* logits of a row without text */
 };
 
 typedef struct {
@@ -368,7 +367,8 @@ static void spread(const float *found, const int32_t *positions, int count, floa
     for (int at = 0; at < count; at++) line[positions[at]] = found[at];
 }
 
-int vedette_version(void) { return VERSION; }
+/* The checksum of the sources that this was compiled from, so that no caller takes another library for its own. */
+uint32_t vedette_sources(void) { return SOURCES; }
 
 /* Whether the processor and the system have what this was compiled for. */
 int vedette_supported(void) {

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import zlib
 from functools import cache
 from pathlib import Path
 
-VERSION = 1  # as in detector.c
 LIBRARY = Path(__file__).with_name("_native.so")
 
 
@@ -26,7 +26,9 @@ def native_library() -> ctypes.CDLL | str:
         return "it was not compiled when Vedette was installed"
     try:
         library = ctypes.CDLL(str(LIBRARY))
-        if library.vedette_version() != VERSION:
+        library.vedette_sources.restype = ctypes.c_uint32
+        sources = sorted(LIBRARY.parent.glob("*.c"))
+        if library.vedette_sources() != zlib.crc32(b"".join(path.read_bytes() for path in sources)):
             return "it was compiled from another version of Vedette; install anew"
         return library if library.vedette_supported() else "the processor has no AVX2"
     except (OSError, AttributeError) as error:

@@ -48,7 +48,8 @@ class Known(NamedTuple):
 
 class Source(NamedTuple):
     """A piece of a request as it was sent, and what it gave: ``fields[start:end]`` and what the `known` pieces in it
-    stand for, in all so many values and these odd names."""
+    stand for, in all so many values and these odd names. `opened` says whether a document was found in it, of which not
+    every name shows in the fields."""
 
     key: SourceKey
     start: int
@@ -56,6 +57,7 @@ class Source(NamedTuple):
     values: int
     names: tuple[str, ...] = ()
     known: tuple[Known, ...] = ()
+    opened: bool = False
 
 
 class KnownSources(Protocol):
@@ -91,13 +93,14 @@ class FieldCollector:
     """Collects fields under the limits of one request."""
 
     __slots__ = ("_again", "_names", "_names_in_order", "_refusals", "_refused", "fields", "known", "known_pieces",
-                 "known_score", "left_out", "limits", "not_inspected", "sources")  # fmt: skip
+                 "known_score", "left_out", "limits", "not_inspected", "opened", "sources")  # fmt: skip
 
     def __init__(self, limits: InspectionSettings, known: KnownSources | None = None) -> None:
         self.limits = limits
         self.known = known
         self.known_score = 0.0
         self.left_out = 0  # fields of known pieces; they count as if they had been read
+        self.opened = 0  # documents found inside of values
         self.known_pieces: list[Known] = []
         self.sources: list[Source] = []
         self._again = self._refusals = 0
@@ -185,11 +188,13 @@ class FieldCollector:
     def _learn(self, key: SourceKey, read: Callable[[], None]) -> None:
         start, before = len(self.fields), len(self.fields) + self.left_out
         again, refusals, names, pieces = self._again, self._refusals, len(self._names), len(self.known_pieces)
+        opened = self.opened
         read()
         if again == self._again and refusals == self._refusals:
             end, known = len(self.fields), tuple(self.known_pieces[pieces:])
             new = tuple(self._names_in_order[names:])
-            self.sources.append(Source(key, start, end, end + self.left_out - before - len(new), new, known))
+            values = end + self.left_out - before - len(new)
+            self.sources.append(Source(key, start, end, values, new, known, self.opened > opened))
 
     def refuse(self, location: str, name: str, reason: str) -> None:
         """Report a part that is not read; each (location, reason) pair is listed once."""

@@ -101,6 +101,7 @@ def read_value(
         except (ValueError, RecursionError):
             out.add(location, name, text, applied)
             return
+        out.opened += 1
         read_json(out, location, name, document, (*applied, "json"), level + 1)
         return
     out.add(location, name, text, applied)

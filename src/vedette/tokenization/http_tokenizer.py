@@ -62,7 +62,7 @@ class HTTPTokenizer:
         if max(self._context_ids.values()) != len(CONTEXT_WORDS):
             raise BundleError("the vocabulary must begin with padding and the context tokens")
         self._contexts: dict[str, list[int]] = {}
-        self._native = native_bpe(self.to_json())
+        self._native = native_bpe(self.to_json(), _SPLIT)
         self.vocab_size = int(tokenizer.get_vocab_size())
 
     # -- files ---------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import unicodedata
 from array import array
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import msgspec
 
@@ -24,14 +25,28 @@ class _Vocabulary(ctypes.Structure):
 
 
 class _Bpe(msgspec.Struct):
-    """The part of a vocabulary file that says how pieces are merged."""
+    """The part of a vocabulary file that says how pieces are merged; anything but nothing in the others is not done."""
 
     vocab: dict[str, int]
     merges: list[tuple[str, str]]
+    dropout: float | None = None
+    unk_token: str | None = None
+    continuing_subword_prefix: str | None = None
+    end_of_word_suffix: str | None = None
+    byte_fallback: bool = False
+    ignore_merges: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether bytes are merged by rank, and no more."""
+        others = (self.dropout, self.unk_token, self.continuing_subword_prefix, self.end_of_word_suffix)
+        return not (any(others) or self.byte_fallback or self.ignore_merges)
 
 
 class _File(msgspec.Struct):
     model: _Bpe
+    pre_tokenizer: Any
+    normalizer: Any = None
 
 
 class NativeBpe:
@@ -39,7 +54,7 @@ class NativeBpe:
 
     def __init__(self, library: ctypes.CDLL, model: _Bpe) -> None:
         vocab, merges = model.vocab, model.merges
-        if max(len(vocab), len(merges)) > _MAX_VOCABULARY:
+        if max(len(merges), *vocab.values()) >= _MAX_VOCABULARY or len(set(merges)) < len(merges):
             raise KeyError("a vocabulary of this size does not fit the table")
         slots = 1 << (2 * len(merges) + 1).bit_length()
         table = array("I", [_EMPTY, 0] * slots)  # a pair and what it merges to, twice 16 bits each
@@ -74,13 +89,22 @@ class NativeBpe:
         return found
 
 
-def native_bpe(vocabulary: str) -> NativeBpe | None:
-    """Return an encoder for the text of a vocabulary file, None where there is no library or it is of another kind."""
+def native_bpe(vocabulary: str, pattern: str) -> NativeBpe | None:
+    """Return an encoder for a vocabulary file's text, None where there is no library or the file is of another kind.
+
+    `pattern` is what splits texts into pieces; bpe.c has it built in.
+    """
     library = native_library()
     if isinstance(library, str):
         return None
     try:
-        return NativeBpe(library, msgspec.json.decode(vocabulary, type=_File).model)
+        file = msgspec.json.decode(vocabulary, type=_File)
+        split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+        level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+        wanted = {"type": "Sequence", "pretokenizers": [split, level]}
+        if file.pre_tokenizer != wanted or file.normalizer is not None or not file.model.is_plain:
+            return None
+        return NativeBpe(library, file.model)
     except (msgspec.MsgspecError, KeyError):
         return None
 

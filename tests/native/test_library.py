@@ -1,0 +1,30 @@
+"""The library in C is taken only where it is what it should be."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from vedette.native import library
+
+
+def test_a_library_compiled_from_other_sources_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(library.LIBRARY.parent, tmp_path / "native")
+    monkeypatch.setattr(library, "LIBRARY", tmp_path / "native" / library.LIBRARY.name)
+    assert not isinstance(library.native_library.__wrapped__(), str)
+    with (tmp_path / "native" / "bpe.c").open("a") as source:
+        source.write("/* changed */\n")
+    assert "from another version" in str(library.native_library.__wrapped__())
+
+
+def test_what_is_no_library_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "LIBRARY", tmp_path / "_native.so")
+    assert library.native_library.__wrapped__() == "it was not compiled when Vedette was installed"
+    (tmp_path / "_native.so").write_bytes(b"not ELF")
+    assert "invalid ELF" in str(library.native_library.__wrapped__()) or "file too short" in str(
+        library.native_library.__wrapped__()
+    )
+    monkeypatch.setattr(library.platform, "machine", lambda: "riscv64")
+    assert "riscv64" in str(library.native_library.__wrapped__())
