@@ -16,6 +16,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from tests.native_here import HAS_NATIVE, NATIVE_ONLY, WAYS
 from tests.tiny_bundle import CALIBRATION, detector, rows, tiny_bundle, tokenizer
 from vedette.bundle import (
     CHECKPOINT,
@@ -34,7 +35,7 @@ from vedette.inference import runtime_native
 from vedette.inference.optimization import TOLERANCES, optimization_for
 from vedette.inference.runtime import RUNTIMES, VARIANTS, ModelRuntime, Variant, load_runtime
 
-EVERY_WAY = pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+EVERY_WAY = pytest.mark.parametrize("variant", WAYS, ids=lambda variant: variant.name)
 # Rows of a run share their rounding with no other row, except where upstream takes activation ranges over the batch.
 FREE_OF_NEIGHBOURS = {variant.name: 1e-4 for variant in VARIANTS} | {
     "native": 0.0, "torch-int8": 0.5, "torchscript-int8": 0.5,
@@ -137,7 +138,7 @@ def test_opening_warns_of_nothing(variant: Variant) -> None:
 
 def test_the_default_is_native() -> None:
     """Here the compiler of the machine, or the one that pip fetches, must have done its work."""
-    assert load_runtime(tiny_bundle()).variant.name == "native"
+    assert load_runtime(tiny_bundle()).variant.name == ("native" if HAS_NATIVE else "onnx-int8")
     assert {variant.backend for variant in VARIANTS} == set(RUNTIMES)
 
 
@@ -161,6 +162,7 @@ def test_a_detector_that_native_cannot_run_is_run_by_onnxruntime(changes: dict[s
     assert load_runtime(bundle).variant.name == "onnx-int8"
 
 
+@NATIVE_ONLY
 @pytest.mark.parametrize("shape", [(3, 1), (130, 2), (9, 31), (2, 64)])
 def test_native_agrees_bit_by_bit_however_rows_are_put_together(shape: tuple[int, int]) -> None:
     """Words of the context may stand anywhere, and a row may have no text at all."""
@@ -177,6 +179,7 @@ def test_native_agrees_bit_by_bit_however_rows_are_put_together(shape: tuple[int
     assert (together.logits[~has_text, 1:] <= -9000).all()
 
 
+@NATIVE_ONLY
 def test_native_reads_only_a_checkpoint_that_fits_its_manifest(tmp_path: Path) -> None:
     from safetensors.numpy import load_file, save_file
 
@@ -202,7 +205,7 @@ def test_a_loose_file_is_run_by_the_backend_that_reads_it(tmp_path: Path) -> Non
     for path, name in (
         (tiny_bundle().path / INT8_ONNX, "onnx-int8"),
         (tiny_bundle().path / FP32_ONNX, "onnx-fp32"),
-        (tiny_bundle().path / CHECKPOINT, "native"),
+        (tiny_bundle().path / CHECKPOINT, "native" if HAS_NATIVE else "torch-fp32"),
         (tmp_path / "mine.pt", "torch-fp32"),
     ):
         runtime = load_runtime(load_model(path, vocabulary))
@@ -262,7 +265,7 @@ def test_without_torch_the_default_runs_and_torch_is_refused_by_its_extra(settin
     """In an interpreter where torch and onnx cannot be imported."""
     code = f"""
 import sys
-for name in ("torch", "onnx", "onnxscript", "onnxruntime"):
+for name in ("torch", "onnx", "onnxscript", *{["onnxruntime"] if HAS_NATIVE else []}):
     sys.modules[name] = None
 import numpy as np
 from vedette.bundle import load_bundle
@@ -283,4 +286,4 @@ except BackendUnavailable as error:
 def test_reloading_a_bundle_gives_the_same_answers() -> None:
     ids = rows(8, 20)
     again = load_runtime(load_bundle(tiny_bundle().path)).run(ids)
-    assert np.array_equal(again.logits, opened(Variant("native", "int8")).run(ids).logits)
+    assert np.array_equal(again.logits, opened(WAYS[0]).run(ids).logits)

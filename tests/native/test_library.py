@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.native_here import NATIVE_ONLY
 from vedette.native import library
+
+pytestmark = NATIVE_ONLY
 
 
 def test_a_library_compiled_from_other_sources_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,8 +26,6 @@ def test_what_is_no_library_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(library, "LIBRARY", tmp_path / "_native.so")
     assert library.native_library.__wrapped__() == "it was not compiled when Vedette was installed"
     (tmp_path / "_native.so").write_bytes(b"not ELF")
-    assert "invalid ELF" in str(library.native_library.__wrapped__()) or "file too short" in str(
-        library.native_library.__wrapped__()
-    )
+    assert str(tmp_path) in str(library.native_library.__wrapped__())
     monkeypatch.setattr(library.platform, "machine", lambda: "riscv64")
     assert "riscv64" in str(library.native_library.__wrapped__())

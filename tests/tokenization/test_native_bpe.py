@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.native_here import NATIVE_ONLY
 from tests.tiny_bundle import tokenizer
 from vedette.bundle import load_model
 from vedette.tokenization import native_bpe as native
 from vedette.tokenization.http_tokenizer import _SPLIT, HTTPTokenizer
 
+pytestmark = NATIVE_ONLY
 SHIPPED = load_model().tokenizer
 SCRIPTS = [
     "a1 '",
