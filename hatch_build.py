@@ -84,7 +84,7 @@ class NativeBuildHook(BuildHookInterface[Any]):
 
 
 def compile_to(library: Path, sources: list[Path]) -> None:
-    """Compile `sources`; the library knows their checksum, by which a stale one is told (native/library.py)."""
+    """Compile `sources`; the library knows their checksum, by which a stale one is told (native/loader.py)."""
     checksum = zlib.crc32(b"".join(path.read_bytes() for path in sorted(sources)))
     command = compiler() or [sys.executable, "-m", "ziglang", "cc", "-fno-sanitize=undefined"]
     subprocess.run(  # noqa: S603 - the compiler of whoever installs

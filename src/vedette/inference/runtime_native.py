@@ -19,7 +19,7 @@ from vedette.bundle import CHECKPOINT, Bundle
 from vedette.errors import BackendUnavailable, BundleError, ConfigError, InferenceFailed
 from vedette.inference.runtime import ModelOutput, Variant, checked_ids
 from vedette.model.detector_config import DetectorConfig, attack_indexes
-from vedette.native.library import native_library
+from vedette.native.loader import native_library
 
 _BLOCK, _ACTIVATION_MAX, _MAX_HEAD = 16, 2047, 64  # as in detector.c
 _MASKED = -1e4

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from vedette.native.library import native_library
+from vedette.native.loader import native_library
 
 _Pointer = ctypes.c_void_p
 _EMPTY = 0xFFFFFFFF
