@@ -18,12 +18,10 @@ from safetensors.numpy import load
 from vedette.bundle import CHECKPOINT, Bundle
 from vedette.errors import BackendUnavailable, BundleError, ConfigError, InferenceFailed
 from vedette.inference.runtime import ModelOutput, Variant, checked_ids
-from vedette.model.detector_config import DetectorConfig, attack_indexes
+from vedette.model.detector_config import MASKED, ROTARY_BASE, DetectorConfig, attack_indexes
 from vedette.native.loader import native_library
 
 _BLOCK, _ACTIVATION_MAX, _MAX_HEAD = 16, 2047, 64  # as in detector.c
-_MASKED = -1e4
-_ROTARY_BASE = 500.0
 _REASONS = {1: "memory is short", 2: "a token is outside the vocabulary"}
 
 _Pointer = ctypes.c_void_p
@@ -113,9 +111,9 @@ class NativeRuntime:
             )
         self._layers = layers
         half = d // config.n_heads // 2
-        angles = np.arange(config.max_tokens)[:, None] * _ROTARY_BASE ** (-np.arange(half) / half)
+        angles = np.arange(config.max_tokens)[:, None] * ROTARY_BASE ** (-np.arange(half) / half)
         odds = linear("odds", len(config.classes) - 1, d)
-        aside = np.full(len(config.classes), _MASKED)
+        aside = np.full(len(config.classes), MASKED)
         aside[attack_indexes(config.classes)] = 0.0
         return _Model(
             self._pointer(array("tokens.weight", config.vocab_size, d)),

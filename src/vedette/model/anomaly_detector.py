@@ -18,29 +18,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vedette.model.detector_config import DetectorConfig, attack_indexes
+from vedette.model.detector_config import MASKED, ROTARY_BASE, DetectorConfig, attack_indexes
 
 _ODDS_AT_FIRST = -4.0  # so that a window of a hundred tokens begins undecided
-_ROTARY_BASE = 500.0  # wavelengths of 6 to about 2,000 tokens
-_MASKED = -1e4  # additive; exp(-1e4) is 0 in fp32 and the value survives fp16 and int8 scales
 
 
 def rotations(config: DetectorConfig) -> tuple[Tensor, Tensor]:
     """Cosines and sines of rotary positions, each (max_tokens, head size / 2)."""
     half = config.d_model // config.n_heads // 2
-    angles = torch.arange(config.max_tokens)[:, None] * _ROTARY_BASE ** (-torch.arange(half) / half)
+    angles = torch.arange(config.max_tokens)[:, None] * ROTARY_BASE ** (-torch.arange(half) / half)
     return angles.cos(), angles.sin()
 
 
 def band(config: DetectorConfig) -> Tensor:
     """Bias of attention scores (max_tokens, max_tokens): 0 within `attention_window` tokens, else masked."""
     at = torch.arange(config.max_tokens)
-    return ((at[:, None] - at).abs() > config.attention_window).to(torch.float32) * _MASKED
+    return ((at[:, None] - at).abs() > config.attention_window).to(torch.float32) * MASKED
 
 
 def set_aside(config: DetectorConfig) -> Tensor:
     """Bias of the choice of the strongest attack (C - 1,): 0, but -1e4 for what is none (see `attack_indexes`)."""
-    bias = torch.full((len(config.classes),), _MASKED)
+    bias = torch.full((len(config.classes),), MASKED)
     bias[attack_indexes(config.classes)] = 0.0
     return bias[1:]
 
@@ -118,7 +116,7 @@ class AnomalyDetector(nn.Module):
         is_text = ids > self.config.context_tokens  # (B, T)
         words = (~is_text & (ids > 0)).to(x.dtype).unsqueeze(1)  # (B, 1, T)
         x = self.dropout(x + words @ x)
-        masked = (~is_text).to(x.dtype) * _MASKED
+        masked = (~is_text).to(x.dtype) * MASKED
         bias = self.band[:T, :T] + masked[:, None, None, :]
         for layer in self.layers:
             x = layer(x, bias, self.cos[:T], self.sin[:T])

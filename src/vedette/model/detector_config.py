@@ -11,6 +11,8 @@ from vedette.verdict import ATTACK_CLASSES, BENIGN, PROBE
 
 CLASSES = (BENIGN, *ATTACK_CLASSES)
 """Output order of the shipped detector: index 0 is benign."""
+ROTARY_BASE = 500.0  # wavelengths of 6 to about 2,000 tokens
+MASKED = -1e4  # additive; exp(-1e4) is 0 in fp32 and the value survives fp16 and int8 scales
 
 
 def attack_indexes(classes: Sequence[str]) -> list[int]:

@@ -109,8 +109,11 @@ class AnomalyScorer:
         return self.calibration.score(self.margins(logits)), strongest
 
     def score_rows(self, logits: NDArray[np.float32]) -> list[tuple[float, int]]:
-        """The same for the few rows of live traffic, where numpy's calls cost more than they do: a row's score does not
-        depend on how many rows there are. A logit that is no number gives a score that is none."""
+        """Logits (N, C) -> for each row its score in 0..1 and its strongest class, as `score` has them.
+
+        For the few rows of live traffic, where numpy's calls cost more than what they do. A logit that is not finite
+        gives NaN.
+        """
         centre, scale, attacks = self.calibration.centre, self.calibration.scale, self._attacks
         scored = []
         for row in logits.tolist():

@@ -1,6 +1,6 @@
 """Inner loops in C, compiled when the package is installed (hatch_build.py) and called by ctypes.
 
-    detector.c   the detector's forward pass      inference/runtime_native.py
+    detector.c   the detector's forward pass   inference/runtime_native.py
     bpe.c        byte-pair encoding            tokenization/native_bpe.py
 
 Each has a slower twin that does the same; where the library is missing, the twin does the work.

@@ -143,8 +143,8 @@ class HTTPTokenizer:
         if self._native is None:
             return self._encode_by_library(views)
         found = self._native.encode(views)
-        left = self._encode_by_library([text for text, ids in zip(views, found, strict=True) if ids is None])
-        return [ids if ids is not None else left.pop(0) for ids in found]
+        left = iter(self._encode_by_library([text for text, ids in zip(views, found, strict=True) if ids is None]))
+        return [ids if ids is not None else next(left) for ids in found]
 
     def _encode_by_library(self, views: list[str]) -> list[list[int]]:
         if not views:

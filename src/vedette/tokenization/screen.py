@@ -121,7 +121,7 @@ def is_inert(text: str, location: str = "", *, whole: bool = True) -> bool:
     """
     if whole and text.endswith("  "):  # of a page's layout; a lone line break may be meant
         text = text.rstrip()
-    if text[:1] in _SERIALISED_STARTS and _SERIALISED.match(text):
+    if _begins_serialised(text):
         return False
     if _WORD.match(text):
         return not _is_loaded_word(text)
@@ -191,9 +191,11 @@ def _is_style(text: str) -> bool:
 
 def is_loaded(text: str) -> bool:
     """True if `text` begins as a serialised object does, or is one word that is an attack by itself."""
-    if text[:1] in _SERIALISED_STARTS and _SERIALISED.match(text):
-        return True
-    return _WORD.match(text) is not None and _is_loaded_word(text)
+    return _begins_serialised(text) or (_WORD.match(text) is not None and _is_loaded_word(text))
+
+
+def _begins_serialised(text: str) -> bool:
+    return text[:1] in _SERIALISED_STARTS and _SERIALISED.match(text) is not None
 
 
 def _is_loaded_word(text: str) -> bool:
