@@ -1,4 +1,4 @@
-# The same few verbs here and in CI. Every environment is made on first use and kept until pyproject.toml changes.
+# The same few verbs here and in CI. Every environment is made on first use and kept until what it is built from changes.
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
