@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from vedette.evaluation.folds import FILES
 
 Vedette = Callable[..., tuple[int, str, str]]
 
@@ -73,6 +76,29 @@ def test_evaluate_without_attacks_has_dashes(vedette: Vedette, tmp_path: Path) -
     (tmp_path / "benign.jsonl").write_text(json.dumps(RECORDS[0]))
     assert json.loads(vedette("evaluate", "benign.jsonl", "--json")[1])["tpr"] is None
     assert "balanced accuracy -" in " ".join(vedette("evaluate", "benign.jsonl")[1].split())
+
+
+def test_runs_that_left_out_a_fold_are_judged_by_their_own_bundles(
+    vedette: Vedette, small_model: str, tmp_path: Path
+) -> None:
+    for run in ("one", "two"):
+        (tmp_path / run / "bundle").mkdir(parents=True)
+        for name in FILES:
+            with gzip.open(tmp_path / run / name, "wt") as file:
+                file.writelines(json.dumps(record) + "\n" for record in RECORDS)
+    report = json.loads(vedette("evaluate", "one", "two", "--json")[1])
+    assert (report["requests"], report["skipped"]) == (10, 2)
+    assert {row["name"]: row["n"] for row in report["measures"]}["browsing: false alarms"] == 4
+    out = vedette("evaluate", "one", "two")[1]
+    assert "to reach" in out
+    assert "browsing: false alarms" in out
+
+    for wrong in (("one", "two/held_out.jsonl.gz"), ("one", "--model", "two/bundle")):
+        status, out, err = vedette("evaluate", *wrong)
+        assert (status, out) == (2, "")
+        assert "their own bundles" in err
+    (tmp_path / "two" / FILES[2]).unlink()
+    assert FILES[2] in vedette("evaluate", "two")[2]
 
 
 @pytest.mark.usefixtures("small_model")

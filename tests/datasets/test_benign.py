@@ -7,6 +7,7 @@ import re
 from importlib import resources
 
 from vedette.datasets import benign
+from vedette.datasets.generate import generate_benign
 from vedette.datasets.grammar import Draw
 
 DRAWS = 3000
@@ -16,6 +17,18 @@ ATTACKS = re.compile(
     r"<script>alert\(|\bon(?:error|load)\s*=\s*['\"]?alert|'\s*or\s*'?1'?\s*=\s*'?1|;\s*drop\s+table\s+\w+\s*--"
     r"|union\s+(?:all\s+)?select\s+null|(?:\.\./){3,}etc/passwd|\$\{jndi:|;\s*cat\s+/etc/passwd|\{\{7\*7\}\}"
     r"|\(\)\s*\{\s*:;\s*\}\s*;|<!ENTITY\s+\w+\s+SYSTEM",
+    re.IGNORECASE,
+)
+
+# Halves of attacks and whole statements or commands, which harmless text must not hold either.
+HALVES = re.compile(
+    r"javascript:\s*[^\s\"]|(?:\.\.[/\\]){2,}|\son(?:error|load|click|focus|mouseover)\s*=\s*[\"'\w]"
+    r"|\bselect\s[\w*, \"]{1,40}\sfrom\s+[\w\"`]+\s+where\s|\binsert\s+into\s+\w+\s*(?:\(|values)"
+    r"|\bdelete\s+from\s+\w+\s+where\b|\bunion\s+(?:all\s+)?select\s+(?:\d|null\b|'|\w+,)"
+    r"|['\"]\s*(?:or|and)\s+['\"]?\d+['\"]?\s*=\s*['\"]?\d"
+    r"|(?:;|&&|\|\|?|`|\$\()\s*(?:cat|ls|id|whoami|uname|curl|wget|ping|nc|bash|sh|rm|sleep)\b"
+    r"(?=\s+[-/.~\d]|\s*[;|&`)]|\s*$)"
+    r"|[{]\{\s*\d+\s*[*+-]\s*\d+\s*\}\}|\$\{\s*\d+\s*[*+-]\s*\d+\s*\}|\$\{jndi|/etc/(?:passwd|shadow)\b|<!ENTITY",
     re.IGNORECASE,
 )
 
@@ -59,6 +72,10 @@ def test_values_hold_the_marks_that_alarm_naive_filters() -> None:
         "و",
         "ו",
         "の",
+        "=if(",
+        "/var/log/",
+        "<?xml",
+        "mso-",
     ):
         assert sum(mark in text.lower() for text in texts) >= 3, mark
 
@@ -67,6 +84,12 @@ def test_no_value_is_a_plain_attack() -> None:
     for seed in range(3):
         found = [text for text in _draws(seed) if ATTACKS.search(text)]
         assert not found, found[:3]
+
+
+def test_no_value_holds_half_an_attack_or_a_whole_command() -> None:
+    rng = random.Random(8)
+    found = [text for text in (generate_benign(rng) for _ in range(3 * DRAWS)) if HALVES.search(text)]
+    assert not found, found[:3]
 
 
 def test_every_rule_can_be_drawn() -> None:

@@ -56,6 +56,37 @@ def test_quotes_leave_the_words_that_a_shell_reads(command: str) -> None:
         assert shlex.split(mutators.shell_quotes(command, random.Random(seed))) == shlex.split(command)
 
 
+@pytest.mark.parametrize("command", ["id", "; uname -a", "| printf done"])
+def test_empty_expansions_leave_what_a_shell_runs(command: str) -> None:
+    bash = shutil.which("bash")
+    assert bash
+    drawn = {mutators.shell_empty(command, random.Random(seed)) for seed in range(25)}
+    assert len(drawn) > 5
+    for text in drawn:
+        assert text != command
+        word = text.lstrip(";| ")
+        plain = command.lstrip(";| ")
+        outputs = {
+            subprocess.run([bash, "-c", line], check=True, capture_output=True, text=True).stdout
+            for line in (word, plain)
+        }
+        assert len(outputs) == 1, text
+
+
+def test_carets_and_case_leave_what_cmd_reads() -> None:
+    drawn = {mutators.cmd_carets("& ipconfig /all", random.Random(seed)) for seed in range(40)}
+    assert len(drawn) > 8
+    assert {text.replace("^", "").lower() for text in drawn} == {"& ipconfig /all"}
+    assert mutators.cmd_carets('& cmd /c "ipconfig"', random.Random(1)) == '& cmd /c "ipconfig"'
+
+
+def test_a_last_tag_is_left_open() -> None:
+    text = "<img src=x onerror=alert(1)>"
+    drawn = {mutators.html_open(text, random.Random(seed)) for seed in range(20)}
+    assert all(other.startswith(text[:-1]) and not other.endswith(">") for other in drawn)
+    assert mutators.html_open("<b>x</b>", random.Random(1)) == "<b>x</b>"
+
+
 def test_mutated_shell_still_parses() -> None:
     bash = shutil.which("bash")
     assert bash

@@ -24,6 +24,7 @@ def report(benign: list[float], attacks: list[float], by_class: dict[str, Count]
         by_class=by_class,
         by_site={},
         benign_scores=quiet,
+        is_browsing=np.ones(len(quiet), np.bool_),
         attack_scores=loud,
         scores_by_class={},
         cpu_us_per_request=None,

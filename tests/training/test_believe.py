@@ -12,6 +12,17 @@ CSIC = {"source": "CSIC 2010 anomalous", "class": "sqli"}
 VALUE = {"kind": "value"}
 
 
+PATTERN = {"source": "faizann24/Fwaf:badqueries.txt"}
+TOOL = {"source": "PyPI brs-kb", **VALUE}
+LIST = {"source": "swisskyrepo/PayloadsAllTheThings", **VALUE}
+
+
+def request(url: str, label: str = "sqli", **record: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """A whole request of which no window holds anything but the path, as for fields that look plain."""
+    record = {"source": "somebody/templates", "kind": "request", "class": label, "url": url, **record}
+    return record, [("path path", url.partition("?")[0].lower())]
+
+
 def case(text: str, **record: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     record = {"source": "somebody/x", **record}
     if record.get("kind") == "value":
@@ -73,3 +84,182 @@ def case(text: str, **record: Any) -> tuple[dict[str, Any], list[tuple[str, str]
 def test_rules(dropped: tuple[Any, Any], kept: tuple[Any, Any], why: str) -> None:
     assert disbelief(*dropped) == why
     assert disbelief(*kept) is None
+
+
+@pytest.mark.parametrize(
+    ("dropped", "kept", "why"),
+    [
+        # Nothing injected, in a request of an injection's class.
+        (request("/shop/login?step=2"), request("/shop/login?step=2%27%20or%201=1"), "no injection in it"),
+        (
+            request("/a?x=1", headers={"User-Agent": "Mozilla/5.0 (X11; Linux)"}),
+            request("/a?x=1--"),
+            "no injection in it",
+        ),
+        (
+            request("/login", body="name=ann&word=blue"),
+            request("/login", body='{"run": "whoami"}'),
+            "no injection in it",
+        ),
+        (request("/a"), request("/a", headers={"User-Agent": "<script>alert(1)</script>"}), "no injection in it"),
+        (request("/a", "xss"), request("/a", "deser"), "no injection in it"),
+        (
+            request("/app;jsessionid=0123456789abcdef0123456789ABCDEF.old", "cmdi"),
+            request("/app;id;jsessionid=0123456789abcdef0123456789ABCDEF", "cmdi"),
+            "no injection in it",
+        ),
+        (request("/form?token=0123456789abcdef0123456789abcdef"), request("/f?a=${7}"), "no injection in it"),
+        (request("/cgi/.htpasswd", "cmdi"), request("/cgi?f=passwd", "cmdi"), "no injection in it"),
+        (request("/print.php?item='", **PATTERN), request("/print.php?item=print('", **PATTERN), "no injection in it"),
+        (request("/page.cfm?item='", **PATTERN), request("/page.cfm?item='"), "no injection in it"),
+        (request("/page.cfm?item=12'", **PATTERN), request("/page.cfm?item=12');", **PATTERN), "no injection in it"),
+        (
+            case("/dogs and cats - which one's for you/", **VALUE, **PATTERN, **{"class": "sqli"}),
+            case("/dogs' and 1=1/", **VALUE, **PATTERN, **{"class": "sqli"}),
+            "no injection in it",
+        ),
+        # Placeholders that no window holds.
+        (
+            request("/inc.php?base=XXpathXX?&cmd=id", "cmdi"),
+            request("/inc.php?base=XXpathXX&file=../../x", "cmdi"),
+            "placeholder instead of a payload",
+        ),
+        (
+            request("/inc.php?base=@rfiurl", "cmdi"),
+            request("/inc.php?base=http://10.1.2.3/x.txt", "cmdi"),
+            "placeholder instead of a payload",
+        ),
+        # Prose.
+        (
+            case("Old browser trick (Opera only)", **TOOL, **{"class": "xss"}),
+            case("Old browser trick <b onclick=alert(1)>", **TOOL, **{"class": "xss"}),
+            "prose about an attack",
+        ),
+        (
+            case("Vue link with javascript: scheme", **TOOL, **{"class": "xss"}),
+            case("Vue link with javascript:alert(1)", **TOOL, **{"class": "xss"}),
+            "prose about an attack",
+        ),
+        (
+            case("Template probe for ${{36}}", **TOOL, **{"class": "ssti"}),
+            case("${{36*2}}", **TOOL, **{"class": "ssti"}),
+            "prose about an attack",
+        ),
+        (
+            case("This one works only if the filter can be asked for a second page.", **LIST, **{"class": "xss"}),
+            case("This one works only if the filter can be asked <b onclick=a()>", **LIST, **{"class": "xss"}),
+            "prose about an attack",
+        ),
+        (
+            case("# put the name of your own table in for best results", **LIST, **{"class": "sqli"}),
+            case("# and 1=1", **LIST, **{"class": "sqli"}),
+            "prose about an attack",
+        ),
+        (
+            case("| @@hostname      | name of it |", **LIST, **{"class": "sqli"}),
+            case("| ' or sleep(3) or ' | waits |", **LIST, **{"class": "sqli"}),
+            "prose about an attack",
+        ),
+        # Fragments and plain words.
+        (
+            case("&#X0003c;", **VALUE, **{"class": "xss"}),
+            case("&#60;b onload=a()&#62;", **VALUE),
+            "fragment of a payload",
+        ),
+        (case("onblur=", **VALUE, **{"class": "xss"}), case("onblur=a()", **VALUE), "fragment of a payload"),
+        (
+            case("7; |", **VALUE, **{"class": "cmdi"}),
+            case("7; | id", **VALUE, **{"class": "cmdi"}),
+            "fragment of a payload",
+        ),
+        (case("+------+", **VALUE, **{"class": "sqli"}), case("1--+", **VALUE), "fragment of a payload"),
+        (
+            case("function openAll(){", **LIST, **{"class": "xss"}),
+            case("function(){alert(1)}()", **LIST, **{"class": "xss"}),
+            "line of a program",
+        ),
+        (
+            case("ann@example.org", **VALUE, **{"class": "sqli"}),
+            case("ann'--", **VALUE, **{"class": "sqli"}),
+            "plain word",
+        ),
+        (
+            case("app.config", **VALUE, **{"class": "traversal"}),
+            case("/etc/app.config", **VALUE, **{"class": "traversal"}),
+            "probe for a file",
+        ),
+        # Templates and markup that applications and people write.
+        (
+            case("<li>{{ item.title|e }}</li>", **VALUE, **{"class": "ssti"}),
+            case("{{ item.__class__ }}", **VALUE, **{"class": "ssti"}),
+            "plain template",
+        ),
+        (
+            case("{% endblock %}", **VALUE, **{"class": "ssti"}),
+            case("{{config}}", **VALUE, **{"class": "ssti"}),
+            "plain template",
+        ),
+        (
+            case('<a href="https://example.org/cat.jpg" download>my cat</a>', **VALUE, **{"class": "xss"}),
+            case('<a href="data:text/html,x">my cat</a>', **VALUE, **{"class": "xss"}),
+            "harmless HTML",
+        ),
+        (
+            case("&lt;p class=x&gt;Hello&lt;/p&gt;", **VALUE, **{"class": "xss"}),
+            case("&lt;p onclick=a&gt;Hello&lt;/p&gt;", **VALUE, **{"class": "xss"}),
+            "harmless HTML",
+        ),
+        (
+            case("<a href={address}>Go</a>", **VALUE, **{"class": "xss"}),
+            case("<div x-init=a>Go</div>", **VALUE, **{"class": "xss"}),
+            "harmless HTML",
+        ),
+        (
+            case(
+                '<svg xmlns="http://www.w3.org/2000/svg" width="9"><input type="text" name="q">',
+                **VALUE,
+                **{"class": "xss"},
+            ),
+            case('<svg xmlns="http://www.w3.org/2000/svg" onload="a">', **VALUE, **{"class": "xss"}),
+            "harmless HTML",
+        ),
+        (
+            case('<img src="https://i.imgur.com/abc.gif">', **VALUE, **{"class": "xss"}),
+            case('<img src="https://attacker.example/abc.gif">', **VALUE, **{"class": "xss"}),
+            "harmless HTML",
+        ),
+    ],
+)
+def test_rules_about_what_is_no_attack(dropped: tuple[Any, Any], kept: tuple[Any, Any], why: str) -> None:
+    assert disbelief(*dropped) == why
+    assert disbelief(*kept) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [
+        ("'); --", "sqli"),
+        ("'|'", "sqli"),
+        ("x-- ", "sqli"),
+        ("\tjavascript:", "xss"),
+        ('"><p>', "xss"),
+        ("<iframe src=//attacker.example>", "xss"),
+        ('<a href="//attacker.example">x</a>', "xss"),
+        ("<a href=http://0x7f.1/>x</a>", "xss"),
+        ("<a id=defaultView name=alert>", "xss"),
+        ("<p><b", "xss"),
+        ("<a href=j&Tab;avascript&colon;a()>Go</a>", "xss"),
+        ("<input autofocus onfocus=a()>", "xss"),
+        ("<style>b{background:url(//attacker.example)}</style>", "xss"),
+        ("{{this}}", "ssti"),
+        ("{{9}}", "ssti"),
+        ('{% extends "/etc/hosts" %}', "ssti"),
+        ("{{a}}<script>", "ssti"),
+        ("Words before it as if it were said to the reader. {{9*9}}", "ssti"),
+        ("/opt/app/app.log", "traversal"),
+        ("0x2e0x2e0x2fboot.ini", "traversal"),
+        ("whoami", "cmdi"),
+    ],
+)
+def test_what_may_be_an_attack_is_kept(value: str, label: str) -> None:
+    assert disbelief(*case(value, **VALUE, **{"class": label})) is None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import lzma
 import random
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,19 +15,23 @@ import torch
 
 from vedette.bundle import load_bundle
 from vedette.config import Settings, WafServiceSettings
-from vedette.datasets.generate import generate_attack, generate_benign
+from vedette.datasets.generate import GENERATORS, generate_attack, generate_benign
 from vedette.errors import ConfigError
+from vedette.evaluation.folds import BUNDLE, GENERATED, HELD_OUT, MUTATED, PLAIN, evaluate_run, pool
 from vedette.http_request import HTTPRequest
 from vedette.inference.engine import load_engine
 from vedette.training.corpus import CorpusPlan
+from vedette.training.finish import engine_of
 from vedette.training.recipe import train_bundle
-from vedette.training.split import part_of
+from vedette.training.split import fold_of, part_of
 from vedette.training.train import TrainPlan
 
 PLAN = TrainPlan(
-    corpus=CorpusPlan(per_class=12, hard_negatives=60, chunk=60), vocab_size=600, d_model=24, n_layers=1, n_heads=2,
+    corpus=CorpusPlan(per_class=12, kept_apart=4, hard_negatives=60, chunk=60), vocab_size=600, d_model=24, n_layers=1, n_heads=2,
     d_ff=32, steps=40, batch=32, warm_up=5, average_decay=0.9, hard_every=15, hard_sample=200,
 )  # fmt: skip
+
+FOLD = 2  # in which the second of the made-up attack sources judges
 
 
 def write(path: Path, records: list[dict[str, object]]) -> None:
@@ -39,12 +45,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory, rng = tmp_path_factory.mktemp("data"), random.Random(1)
     attacks = [
         {"id": f"a-{number}", "label": "attack", "class": name, "kind": "value", "value": generate_attack(name, rng),
-         "source": ("somebody/lists: x", "cujanovic/lists: y")[number % 4 == 0]}
+         "source": ("faizann24/lists: x", "cujanovic/lists: y")[number % 4 == 0]}
         for number in range(80) for name in (("sqli", "xss", "cmdi")[number % 3],)
     ]  # fmt: skip
     sites: dict[str, list[str]] = {"train": [], "test": [], "calibrate": []}
     for number in range(60):
-        sites[part_of({"label": "benign", "site": f"site-{number}"})].append(f"site-{number}")
+        sites[part_of("benign", f"site-{number}", is_site=True, fold=FOLD)].append(f"site-{number}")
     benign = [
         {"id": f"b-{number}", "label": "benign", "class": "benign", "method": "GET", "body": None,
          "url": f"/p/{number}?q=it%27s+{number}", "headers": {"Host": "shop.example"}, "site": rng.choice(sites[part])}
@@ -70,26 +76,48 @@ def test_a_data_directory_becomes_a_bundle_that_serves(data: Path, tmp_path: Pat
     assert "resumed at step 20" in lines
     assert load_bundle(out).version == bundle.version
     training = bundle.manifest.training
-    assert training["sources"]["attacks/lists"]["train"] > 0
-    assert training["sources"]["attacks/lists"]["test"] > 0
+    assert training["sources"]["attacks/lists"] == {"licences": {}, "train": 160}  # all of them, each placed twice
     assert training["plan"]["steps"] == 40
     assert len(bundle.calibration.budgets) == 9
-
-    held_out = json.loads((run / "report" / "evaluation.json").read_text())
-    assert held_out["model_version"] == bundle.version
-    assert held_out["benign"] == 80
-    assert 0 < held_out["attacks"] <= 20
-    assert len(list((run / "report").iterdir())) >= 4  # the report and three plots
-
-    figures = training["held_out"]
-    assert figures["attacks"] == held_out["attacks"]
-    assert figures["tpr_at_fpr"] == held_out["tpr_at_fpr"]
-    assert sum(entry["n"] for entry in figures["by_class"].values()) == held_out["attacks"]
+    assert not (run / "held_out.jsonl.gz").exists()
 
     engine = load_engine(Settings(waf_service=WafServiceSettings(model_path=str(out))))
     verdict = engine.check(HTTPRequest("GET", "/?q=%3Cscript%3Ealert(1)%3C/script%3E"))
     assert verdict.anomaly_score is not None
     assert verdict.model_version == bundle.version
+
+
+def test_a_run_that_leaves_out_a_fold_is_judged_by_it(data: Path, tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    run = tmp_path / "run"
+    plan = replace(PLAN, fold=FOLD)
+    bundle = train_bundle(data, run, run / BUNDLE, plan, lambda line: None, lambda *told: None)
+    counts = bundle.manifest.training["sources"]["attacks/lists"]
+    assert counts["train"] + counts["test"] == 160
+    assert counts["test"] == 40
+
+    held_out = [json.loads(line) for line in gzip.open(run / HELD_OUT)]
+    attacks = [record for record in held_out if record["label"] == "attack"]
+    assert attacks
+    assert {record["source"] for record in attacks} == {"cujanovic/lists: y"}
+    assert {record["site"] for record in held_out if record["label"] == "benign"} <= {
+        f"site-{number}" for number in range(60) if fold_of("benign", f"site-{number}") == FOLD
+    }
+    plain, mutated = ([json.loads(line) for line in gzip.open(run / name)] for name in (PLAIN, MUTATED))
+    assert [record["id"] for record in plain] == [record["id"] for record in mutated]
+    assert {record["kind"] for record in mutated} == {"request"}
+    assert Counter(json.loads(line)["class"] for line in gzip.open(run / GENERATED)) == dict.fromkeys(
+        set(GENERATORS) - {"benign"}, 200
+    )
+
+    report = json.loads((run / "report" / "evaluation.json").read_text())
+    assert report["model_version"] == bundle.version
+    assert report["benign"] == 80
+    assert report["attacks"] == len(attacks)
+    assert {row["name"]: row["n"] for row in report["measures"]}["browsing: false alarms"] == 80
+    assert len(list((run / "report").iterdir())) >= 4  # the report and three plots
+    found = pool([evaluate_run(run, engine_of(bundle))] * 2)
+    assert found.held_out.attacks.n == 2 * report["attacks"]
 
 
 def test_a_directory_without_data_is_refused_by_name(tmp_path: Path) -> None:

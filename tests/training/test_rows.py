@@ -76,7 +76,7 @@ def test_padding_is_zeros_behind() -> None:
 
 
 def bag(label: str, part: str, *texts: str) -> Bag:
-    return Bag(label, "g", "attacks/x", part, [("query text", text) for text in texts])
+    return Bag(label, "g", "attacks/x", [("query text", text) for text in texts], part)
 
 
 def test_what_stands_in_harmless_records_is_no_attack_and_single_windows_are_certain() -> None:

@@ -1,4 +1,4 @@
-"""The split: by source and site, the same every time, and nothing held out trains."""
+"""The split: by source and site, the same every time; each is left out by one fold, and nothing left out trains."""
 
 from __future__ import annotations
 
@@ -6,48 +6,62 @@ from collections import Counter
 
 import pytest
 
-from vedette.training.split import HELD_OUT_ATTACKS, group_of, part_of
+from vedette.training.split import FOLDS, fold_of, group_of, in_sample, judges, part_of
 
 
-def attack(source: str, number: int = 0) -> dict[str, object]:
-    return {"id": f"a-{number}", "label": "attack", "class": "sqli", "source": source}
+@pytest.mark.parametrize("fold", FOLDS)
+def test_what_a_fold_leaves_out_judges_and_all_else_trains_or_calibrates(fold: int) -> None:
+    sites = [f"site-{number}" for number in range(600)]
+    parts = {site: part_of("benign", site, is_site=True, fold=fold) for site in sites}
+    assert {site for site, part in parts.items() if part == "test"} == {
+        site for site in sites if fold_of("benign", site) == fold
+    }
+    counts = Counter(parts.values())
+    assert 110 < counts["test"] < 190
+    assert 60 < counts["calibrate"] < 130
+    assert counts["train"] > 300
 
 
-def benign(site: str) -> dict[str, object]:
-    return {"id": "b", "label": "benign", "class": "benign", "site": site}
+def test_every_source_judges_once() -> None:
+    for group in ("faizann24/Fwaf", "PyPI brs-kb", "somebody/payloads", "generated:d2-ssti2"):
+        parts = [part_of("attack", group, is_site=False, fold=fold) for fold in FOLDS]
+        assert sorted(parts) == ["test", "train", "train", "train"]
+        assert part_of("attack", group, is_site=False, fold=None) == "train"
 
 
-@pytest.mark.parametrize("name", HELD_OUT_ATTACKS)
-def test_a_held_out_collection_never_trains(name: str) -> None:
-    record = {"generated:": {"id": f"{name.partition(':')[2]}-7", "label": "attack", "source": "generated"}}
-    for number in range(50):
-        chosen = record.get(name[:10], attack(f"{name}lists: file.txt", number))
-        assert part_of(chosen) in ("test", "drop")
+@pytest.mark.parametrize(
+    "copies",
+    [("20142995/nuclei-templates", "runZeroInc/nuclei-templates", "geeknik/the-nuclei-templates"),
+     ("Morzeux/HttpParamsDataset", "pralab/modsec-learn-dataset", "sqlmap 1.10.10 (templates expanded)"),
+     ("LOLBAS-Project/LOLBAS", "GTFOBins/GTFOBins.github.io", "generated:d2-cmdi_lol")],
+)  # fmt: skip
+def test_sources_that_copy_each_other_lie_in_one_fold(copies: tuple[str, ...]) -> None:
+    assert len({fold_of("attack", group) for group in copies}) == 1
 
 
-def test_a_large_collection_gives_its_share() -> None:
-    parts = Counter(part_of(attack("faizann24/Fwaf", number)) for number in range(4000))
-    assert set(parts) == {"test", "drop"}
-    assert 0.15 < parts["test"] / 4000 < 0.21
-
-
-def test_other_collections_train() -> None:
-    assert {part_of(attack("somebody/payloads", number)) for number in range(50)} == {"train"}
-
-
-def test_a_site_lies_in_one_part_and_every_part_has_sites() -> None:
-    parts = Counter(part_of(benign(f"site-{number}")) for number in range(600))
-    assert {part_of(benign("site-5")) for _ in range(3)} == {part_of({**benign("site-5"), "id": "another"})}
-    assert 60 < parts["test"] < 140
-    assert 60 < parts["calibrate"] < 140
-    assert parts["train"] > 300
+def test_only_sites_calibrate_and_the_same_ones_whichever_fold_is_left_out() -> None:
+    groups = [f"group-{number}" for number in range(300)]
+    assert {part_of("benign", group, is_site=False, fold=None) for group in groups} == {"train"}
+    calibrate = {g for g in groups if part_of("benign", g, is_site=True, fold=None) == "calibrate"}
+    for fold in FOLDS:
+        left = {g for g in calibrate if fold_of("benign", g) != fold}
+        assert left == {g for g in groups if part_of("benign", g, is_site=True, fold=fold) == "calibrate"}
 
 
 def test_ambiguous_records_are_in_no_part() -> None:
-    assert part_of({"id": "x", "label": "ambiguous", "source": "somebody/x"}) == "drop"
+    assert part_of("ambiguous", "somebody/x", is_site=False, fold=None) == "drop"
 
 
 def test_the_group_is_the_site_else_the_repository_else_the_generator() -> None:
     assert group_of({"site": "shop", "source": "a/b: c"}) == "shop"
     assert group_of({"source": "a/b: c.txt"}) == "a/b"
     assert group_of({"source": "generated", "id": "d2-deser2-17"}) == "generated:d2-deser2"
+
+
+def test_a_large_collection_judges_by_a_share_and_a_small_one_whole() -> None:
+    def share(source: str) -> float:
+        return sum(judges({"id": f"a-{number}", "source": source}) for number in range(4000)) / 4000
+
+    assert 0.17 < share("faizann24/Fwaf: x.txt") < 0.23
+    assert share("somebody/payloads: x.txt") == 1.0
+    assert in_sample({"id": "a"}, 0.5) == in_sample({"id": "a"}, 0.5)

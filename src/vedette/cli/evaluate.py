@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,11 +17,18 @@ from vedette.cli.common import (
     print_json,
     settings_for,
 )
+from vedette.errors import ConfigError
+
+if TYPE_CHECKING:
+    from vedette.inference.engine import Engine
 
 
 def evaluate(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE", help="Labelled requests: JSON Lines, plain or packed.")
+        list[Path],
+        typer.Argument(
+            metavar="FILE", help="Labelled requests: JSON Lines, plain or packed; or runs that left out a fold."
+        ),
     ],
     plots: Annotated[
         Path | None,
@@ -38,28 +45,47 @@ def evaluate(
 
     Requests go through the very engine that serves. Ambiguous records are skipped; probes count by class only. A line
     that cannot be read ends it: a figure over half a file misleads. With --json, prints one object, rates in 0..1.
+
+    Run directories of vedette train --fold are judged each by its own bundle, and what they found is pooled: that is
+    how the recipe does on sites and attack sources that it never saw.
     """
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from vedette.evaluation.evaluate import evaluate as judge_records
+    from vedette.evaluation.folds import BUNDLE, evaluate_run, is_run, pool
+    from vedette.evaluation.measures import measures
     from vedette.evaluation.records import read_records
     from vedette.inference.engine import load_engine
 
-    settings = settings_for(config=config, inference_config=inference_config, model=model, threshold=threshold)
-    engine = load_engine(settings)
+    runs = [path for path in files if is_run(path)]
+    if runs and (len(runs) < len(files) or model is not None):
+        raise ConfigError("runs are judged by their own bundles: name no file and no --model beside them", key="FILE")
     out = console(stderr=True)
     columns = (BarColumn(), TextColumn("{task.completed:,.0f} requests"), TimeElapsedColumn())
     with Progress(*columns, console=out, disable=not out.is_terminal, transient=True) as bar:
         task = bar.add_task("judging", total=None)
-        report = judge_records(read_records(files), engine, on_progress=lambda count: bar.advance(task, count))
+
+        def engine(path: Path | None) -> Engine:
+            return load_engine(
+                settings_for(config=config, inference_config=inference_config, model=path, threshold=threshold)
+            )
+
+        def on_progress(count: int) -> None:
+            bar.advance(task, count)
+
+        found = pool([evaluate_run(run, engine(run / BUNDLE), on_progress) for run in runs]) if runs else None
+        report = found.held_out if found else judge_records(read_records(files), engine(model), on_progress=on_progress)
+    rows = measures(found) if found else []
     if plots is not None:
         from vedette.evaluation.plots import write_plots
 
         for path in write_plots(report, plots):
             typer.echo(f"wrote {path}", err=True)
     if json_output:
-        print_json(report.details() if details else report.to_dict())
+        told = report.details() if details else report.to_dict()
+        print_json({**told, "measures": [row.to_dict() for row in rows]} if rows else told)
     else:
-        from vedette.cli.render_evaluation import render_evaluation
+        from vedette.cli.render_evaluation import render_evaluation, render_measures
 
         render_evaluation(console(), report)
+        render_measures(console(), rows)

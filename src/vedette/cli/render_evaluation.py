@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -10,6 +10,7 @@ from rich.text import Text
 
 from vedette.evaluation.curves import wilson
 from vedette.evaluation.evaluate import Count, EvaluationReport
+from vedette.evaluation.measures import Measure
 from vedette.sinks.visible import visible
 
 _BAR_CELLS = 20
@@ -44,6 +45,26 @@ def render_evaluation(console: Console, report: EvaluationReport) -> None:
     if report.by_site:
         quiet = len(report.by_site) - len(sites)
         console.print(Text(f"{quiet:,} of {len(report.by_site):,} sites had no false alarm", style="dim"))
+
+
+def render_measures(console: Console, rows: Sequence[Measure]) -> None:
+    """Print what a detector is judged by, and what it is to reach."""
+    if not rows:
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("on sites and attack sources never seen", overflow="fold", max_width=48)
+    for column in ("n", "rate", "to reach"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("95 %", no_wrap=True, style="dim")
+    table.add_column("", style="dim", overflow="fold", max_width=28)
+    for row in rows:
+        style = {True: "green", False: "red", None: "dim"}[row.reached]
+        between = "" if row.interval is None else f"{row.interval.low:.2%}..{row.interval.high:.2%}"
+        sign = "≥" if row.at_least else "≤"
+        goal = f"{sign} {100 * row.goal:g} %"
+        table.add_row(row.name, f"{row.n:,}", Text(percent(row.value), style=style), goal, between, visible(row.note))
+    console.print()
+    console.print(table)
 
 
 def percent(rate: float | None, digits: int = 2) -> str:

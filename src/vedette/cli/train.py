@@ -26,6 +26,17 @@ def train(
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="N", help="Seed of all draws.", show_default="the recipe's")
     ] = None,
+    fold: Annotated[
+        int | None,
+        typer.Option(
+            "--fold",
+            metavar="N",
+            min=1,
+            max=4,
+            help="Leave out a quarter of the sites and a group of attack sources, which then judge.",
+            show_default="train on all",
+        ),
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Train a model and write its bundle, with manifest, calibration and held-out report.
@@ -43,7 +54,7 @@ def train(
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     recipe = TrainPlan()
-    plan = replace(recipe, steps=steps or recipe.steps, seed=recipe.seed if seed is None else seed)
+    plan = replace(recipe, steps=steps or recipe.steps, seed=recipe.seed if seed is None else seed, fold=fold)
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
         console=console(stderr=True),

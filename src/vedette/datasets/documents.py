@@ -31,7 +31,15 @@ _DOCTYPES = (
     '<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 4.01//EN" "http://www.w3.org/TR/html4/strict.dtd">',
     "<!DOCTYPE svg>",
 )
-_TAILS = ("", "\n", " ", '<html lang="en"><head><title>{word}</title>', '\n<html>\n<head>\n<meta charset="utf-8">')
+_TAILS = (
+    "",
+    "\n",
+    " ",
+    '<html lang="en"><head><title>{word}</title>',
+    '\n<html>\n<head>\n<meta charset="utf-8">',
+    "<html><head><style>@media only screen and (max-width:600px){{.{word}{{width:100%!important}}}}</style></head>",
+    '<html xmlns="http://www.w3.org/1999/xhtml"><head><style>body{{margin:0}} .{word} td{{padding:0}}</style>',
+)
 
 
 def graphql_document(rng: random.Random) -> str:

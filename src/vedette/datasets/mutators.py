@@ -150,7 +150,14 @@ def sql_invariant(payload: str, rng: random.Random) -> str:
 
 _COMMAND = re.compile(
     r"(?<![\w/.$'\"\\=-])(cat|ls|id|whoami|uname|wget|curl|ping|sleep|nslookup|bash|sh|nc|ps|pwd|head|tail|grep|find|env|"
-    r"dig|host|chmod|rm|cp|mv|touch|ifconfig|netstat|hostname|python3?|perl|php|ruby)(?![\w='\"(])"
+    r"dig|host|chmod|rm|cp|mv|touch|ifconfig|netstat|hostname|python3?|perl|php|ruby|tac|nl|od|xxd|strings|base64|awk|sed|"
+    r"tee|dd|tar|gzip|zip|ssh|scp|telnet|socat|ncat|nmap|busybox|openssl|sudo|crontab|lsof|df|du|printenv|printf|uptime|"
+    r"lua|tftp|rsync|useradd|systemctl|docker|kubectl|mkfifo|xargs|getent|traceroute|usleep)(?![\w='\"(])"
+)
+_WINDOWS = re.compile(
+    r"(?i)(?<![\w/.$'\"\\=^-])(ipconfig|systeminfo|tasklist|taskkill|certutil|bitsadmin|powershell|cmd|rundll32|regsvr32|mshta|"
+    r"wmic|schtasks|netsh|msiexec|cscript|wscript|forfiles|vssadmin|nltest|icacls|wevtutil|msbuild|installutil|"
+    r"cmstp|odbcconf|esentutl|xcopy|robocopy|findstr)(?![\w='\"(])"
 )
 
 
@@ -167,6 +174,36 @@ def shell_quotes(payload: str, rng: random.Random) -> str:
                 f"'{word}'")[style]  # fmt: skip
 
     return _COMMAND.sub(spell, payload)
+
+
+def shell_empty(payload: str, rng: random.Random) -> str:
+    """A command word broken by an expansion that is empty: `$@`, `$*`, an unset variable, an empty substitution."""
+    if any(char in payload for char in "'\"`\\"):
+        return payload
+    gap = rng.choice(("$@", "$*", "${" + primitives.letters(rng) + "}", "$()", "``"))
+
+    def spell(match: re.Match[str]) -> str:
+        cut = rng.randint(1, len(match[0]) - 1)
+        return match[0][:cut] + gap + match[0][cut:]
+
+    return _COMMAND.sub(spell, payload, count=1)
+
+
+def cmd_carets(payload: str, rng: random.Random) -> str:
+    """A word of cmd.exe with carets, which it removes outside quotes, or in another case, which it does not mind."""
+    if '"' in payload:
+        return payload
+    every = rng.random() < 0.3
+
+    def spell(match: re.Match[str]) -> str:
+        if every:
+            return "^".join(match[0])
+        if rng.random() < 0.4:
+            return _mixed(match[0], rng)
+        cut = rng.randint(1, len(match[0]) - 1)
+        return f"{match[0][:cut]}^{match[0][cut:]}"
+
+    return _WINDOWS.sub(spell, payload)
 
 
 def shell_ifs(payload: str, rng: random.Random) -> str:
@@ -241,6 +278,13 @@ def html_scheme(payload: str, rng: random.Random) -> str:
     return re.sub(r"(?i)javascript:", spell, payload)
 
 
+def html_open(payload: str, rng: random.Random) -> str:
+    """The last tag left open: the page around it has the sign that closes it."""
+    if payload.count("<") != 1 or not payload.endswith(">") or not _EVENT.search(payload):
+        return payload
+    return payload[:-1] + rng.choice(("", "//", f" {primitives.letter(rng)}=", "\n"))
+
+
 def js_call(payload: str, rng: random.Random) -> str:
     """A call of alert and its like through another spelling of the same function."""
     number = primitives.integer(rng)
@@ -258,8 +302,11 @@ def js_call(payload: str, rng: random.Random) -> str:
 
 def path_spelling(payload: str, rng: random.Random) -> str:
     """Every `../` in one other spelling of dot and slash."""
-    dots = rng.choice(("..", "%2e%2e", ".%2e", "%2E.", "..", "%252e%252e", "%c0%ae%c0%ae", "%u002e%u002e"))
-    slash = rng.choice(("/", "%2f", "\\", "%5c", "%252f", "%c0%af", "//", "/./", "%u2215"))
+    dots = rng.choice(("..", "%2e%2e", ".%2e", "%2E.", "..", "%252e%252e", "%c0%ae%c0%ae", "%u002e%u002e",
+                       "%e0%80%ae%e0%80%ae", "%25c0%25ae%25c0%25ae", "%uff0e%uff0e", "%%32%65%%32%65",
+                       "%25%32%65%25%32%65"))  # fmt: skip
+    slash = rng.choice(("/", "%2f", "\\", "%5c", "%252f", "%c0%af", "//", "/./", "%u2215", "%255c", "%c1%9c",
+                        "%e0%80%af", "%25c0%25af", "%u2216", "%%32%66", "%25%32%66", ";/"))  # fmt: skip
     return re.sub(r"\.\.[/\\]", lambda _: dots + slash, payload)
 
 
@@ -292,8 +339,8 @@ def pad_behind(payload: str, rng: random.Random) -> str:
 
 _SQL: tuple[Mutator, ...] = (sql_case, sql_space, sql_number, sql_string, sql_operator, sql_tautology, sql_comment,
                              sql_invariant)  # fmt: skip
-_SHELL: tuple[Mutator, ...] = (shell_quotes, shell_ifs, shell_path, shell_separator)
-_HTML: tuple[Mutator, ...] = (html_case, html_separator, html_equals, html_entities, html_scheme, js_call)
+_SHELL: tuple[Mutator, ...] = (shell_quotes, shell_empty, cmd_carets, shell_ifs, shell_path, shell_separator)
+_HTML: tuple[Mutator, ...] = (html_case, html_separator, html_equals, html_entities, html_scheme, html_open, js_call)
 _PATH: tuple[Mutator, ...] = (path_spelling, path_depth, path_noise)
 _PAD: tuple[Mutator, ...] = (pad_before, pad_behind)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vedette.errors import InferenceFailed
 from vedette.evaluation.curves import Scores, roc_auc, threshold_at_fpr, tpr_at_fpr, wilson
@@ -55,8 +56,9 @@ class Count:
 class EvaluationReport:
     """What an evaluation found. Rates lie in 0..1; None where nothing was there to be counted.
 
-    `benign_scores` (N,) and `attack_scores` (M,) are whole requests' scores, probes left out; `scores_by_class` are the
-    attacks', probes too. `attacks` counts found attacks, `benign` false alarms.
+    `benign_scores` (N,) and `attack_scores` (M,) are whole requests' scores, probes left out; `is_browsing` (N,) tells
+    which harmless ones name a site; `scores_by_class` are the attacks', probes too. `attacks` counts found attacks,
+    `benign` false alarms.
     """
 
     model_version: str
@@ -67,6 +69,7 @@ class EvaluationReport:
     by_class: dict[str, Count]
     by_site: dict[str, Count]
     benign_scores: Scores
+    is_browsing: NDArray[np.bool_]
     attack_scores: Scores
     scores_by_class: dict[str, Scores]
     cpu_us_per_request: float | None
@@ -164,6 +167,7 @@ class _Tally:
     skipped: int = 0
     cpu_s: float = 0.0
     benign: list[float] = field(default_factory=list)
+    browsing: list[bool] = field(default_factory=list)
     attacks: list[float] = field(default_factory=list)
     by_class: dict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
     scores: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -195,6 +199,7 @@ class _Tally:
     def _count(self, record: LogEntry, score: float, alarm: bool) -> None:
         if record.label == "benign":
             self.benign.append(score)
+            self.browsing.append(record.site is not None)
             self.false_alarms += alarm
             if record.site is not None:
                 self.by_site[record.site].append(alarm)
@@ -217,6 +222,7 @@ class _Tally:
             by_class={name: Count(len(alarms), sum(alarms)) for name, alarms in self.by_class.items()},
             by_site={name: Count(len(alarms), sum(alarms)) for name, alarms in self.by_site.items()},
             benign_scores=np.array(self.benign, np.float32),
+            is_browsing=np.array(self.browsing, np.bool_),
             attack_scores=np.array(self.attacks, np.float32),
             scores_by_class={name: np.array(scores, np.float32) for name, scores in self.scores.items()},
             cpu_us_per_request=self.cpu_s / judged * 1e6 if judged else None,

@@ -129,10 +129,14 @@ class FieldCollector:
             name, value = without_surrogates(name), without_surrogates(value)
         self.fields.append(Field(location, name, value, decoded_by, kind))
 
-    def add_name(self, location: str, name: str, decoded_by: tuple[str, ...] = ()) -> None:
-        """Append a name that the client chose as a field of its own, once for each location."""
-        if self._is_new(f"{location} {name}"):
-            self.add(location, name, name, decoded_by, "name")
+    def add_name(self, location: str, name: str, decoded_by: tuple[str, ...] = (), text: str | None = None) -> None:
+        """Append a name that the client chose as a field of its own, once for each location.
+
+        `text` is what is to be read of it where that is more than the name.
+        """
+        text = name if text is None else text
+        if self._is_new(f"{location} {text}"):
+            self.add(location, name, text, decoded_by, "name")
         else:
             self._again += 1
 

@@ -26,6 +26,15 @@ _PASSES: tuple[tuple[str, str, Callable[[str], str]], ...] = (
 _JWT = re.compile(r"(?:[Bb]earer +)?(eyJ[A-Za-z0-9_\-]+)\.([A-Za-z0-9_\-]+)\.[A-Za-z0-9_\-]*\Z")
 _DATA_URL = re.compile(r"data:[\w/+.\-]{0,100}(?:;[\w=.\-]{1,50}){0,4};base64,([A-Za-z0-9+/_\-\s]+={0,2})")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9.\-\[\]]*(?:_[A-Za-z0-9.\-\[\]]+)*\Z")
+# Of MongoDB's queries. Alone such a name may be anybody's; what it does to which member tells more.
+_OPERATORS = frozenset(
+    f"${name}"
+    for name in (
+        "gt gte lt lte ne eq in nin regex where exists not or and nor mod size all elemMatch expr function accumulator "
+        "func text options near within slice jsonSchema"
+    ).split()
+)
+_MAX_MEMBER = 32  # characters of a member's name, and of an operand of signs
 _DANGEROUS_NAME = re.compile(r"proto|construct|classloader", re.IGNORECASE)
 # Of 8 to 11 characters without what the screen knows serialised objects and dangerous words by.
 _PLAIN_WORD = re.compile(
@@ -203,10 +212,32 @@ def _children(
     path = path[-_MAX_PATH:]  # bounded, or one long key would be copied to every leaf
     if not isinstance(node, JSONObject):
         return ((f"{path}[{index}]", value) for index, value in enumerate(node) if _holds_text(value))
-    for key, _ in node:
-        read_name(out, location, key, decoded_by)
+    for key, value in node:
+        if key in _OPERATORS or (key == "prototype" and path.endswith("constructor")):
+            out.add_name(location, key, decoded_by, _operation(path, key, value))
+        else:
+            read_name(out, location, key, decoded_by)
     prefix = path + "." if path else ""
     return ((prefix + key[:_MAX_PATH], value) for key, value in node if _holds_text(value))
+
+
+def _operation(path: str, key: str, value: Any) -> str:
+    """What an operator does to a member, as JSON: ``{"password": {"$gt": ""}}``. Of its operand only the shape is told,
+    as it may be a secret."""
+    member = path.rpartition(".")[2].partition("[")[0][-_MAX_MEMBER:]
+    return f'{{"{member}": {{"{key}": {_shape(value)}}}}}'
+
+
+def _shape(value: Any) -> str:
+    if isinstance(value, JSONObject):
+        return "{}"
+    if isinstance(value, list):
+        return f"[{_shape(value[0]) if value and not isinstance(value[0], list) else ''}]"
+    if not isinstance(value, str):
+        return json.dumps(value)  # booleans and null
+    if _is_number(value):
+        return "-1" if value.startswith("-") else "1" if value.strip("0.") else "0"
+    return json.dumps(value) if len(value) <= _MAX_MEMBER and not any(map(str.isalnum, value)) else '"x"'
 
 
 def _holds_text(node: Any) -> bool:

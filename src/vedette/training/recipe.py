@@ -8,54 +8,43 @@ from pathlib import Path
 
 from vedette.bundle import Bundle
 from vedette.errors import ConfigError
-from vedette.evaluation.evaluate import evaluate
+from vedette.evaluation.folds import evaluate_run
+from vedette.evaluation.measures import measures
 from vedette.evaluation.plots import write_plots
-from vedette.evaluation.records import read_records
 from vedette.tokenization.http_tokenizer import HTTPTokenizer
-from vedette.training.finish import engine_of, finish, with_held_out
-from vedette.training.train import (
-    HELD_OUT,
-    HELD_OUT_VALUES,
-    Log,
-    Progress,
-    TrainPlan,
-    prepare_corpus,
-    run_training,
-    write_held_out,
-)
+from vedette.training.finish import engine_of, finish
+from vedette.training.held_out import write_held_out
+from vedette.training.train import Log, Progress, TrainPlan, run_training
 
 
 def train_bundle(data: Path, run: Path, out: Path, plan: TrainPlan, log: Log, progress: Progress) -> Bundle:
     """Train on the data directory `data` and write the bundle `out`; return it loaded.
 
     `run` keeps every stage: a run that was cut off goes on where it stopped when it is called again with the same plan.
-    It ends with the corpus, the checkpoint, the weights, ``report/``, and ``held_out.jsonl.gz``: the records of sites
-    and attack sources never trained on, for `vedette evaluate`. Raises `ConfigError` if `data` holds no data set.
+    It ends with the corpus, the checkpoint and the weights. With `plan.fold` it also holds the records of the sites and
+    attack sources left out, for `vedette evaluate`, and what that says of the model in ``report/``. Raises
+    `ConfigError` if `data` holds no data set.
     """
     if not list(data.glob("*/*.jsonl.xz")):
         raise ConfigError(f"{data}: holds no data set (expected attacks/*.jsonl.xz and benign/*.jsonl.xz)", key="data")
     processes = len(os.sched_getaffinity(0))
-    trainer = run_training(data, run, plan, processes, log, progress)
-    bags = prepare_corpus(data, run, plan, processes, log)
+    trainer, bags = run_training(data, run, plan, processes, log, progress)
     tokenizer = HTTPTokenizer.load(run / "vocabulary.json", plan.max_tokens)
-    counts = write_held_out(data, bags, run)
-    log(f"held-out records for vedette evaluate: {run / HELD_OUT} {counts}")
-    return write_report(finish(trainer, tokenizer, bags, data, out, log), run, log)
+    bundle = finish(trainer, tokenizer, bags, data, out, log)
+    if plan.fold is not None:
+        log(f"held-out records: {write_held_out(data, bags, run, plan.fold)}")
+        write_report(bundle, run, log)
+    return bundle
 
 
-def write_report(bundle: Bundle, run: Path, log: Log) -> Bundle:
-    """Judge the held-out records as `vedette evaluate` does.
-
-    The report and its plots go to ``report/`` in `run`, its figures into the bundle's manifest.
-    """
-    engine = engine_of(bundle)
-    report = evaluate(read_records([run / HELD_OUT]), engine)
-    values = evaluate(read_records([run / HELD_OUT_VALUES]), engine)
+def write_report(bundle: Bundle, run: Path, log: Log) -> None:
+    """Judge the held-out records as `vedette evaluate` does; the report and its plots go to ``report/`` in `run`."""
+    found = evaluate_run(run, engine_of(bundle))
     directory = run / "report"
     directory.mkdir(exist_ok=True)
-    (directory / "evaluation.json").write_text(json.dumps(report.details(), indent=2) + "\n", "utf-8")
-    for path in write_plots(report, directory):
+    report = {"measures": [row.to_dict() for row in measures(found)], **found.held_out.details()}
+    (directory / "evaluation.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+    for path in write_plots(found.held_out, directory):
         log(f"wrote {path}")
-    for rate, tpr in report.to_dict()["tpr_at_fpr"].items():
+    for rate, tpr in found.held_out.to_dict()["tpr_at_fpr"].items():
         log(f"attacks found at a false-positive rate of {rate}: {tpr}")
-    return with_held_out(bundle, report, values)

@@ -8,6 +8,7 @@ five, from those that the model last found hardest.
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -101,7 +102,7 @@ class Sampler:
     _attacks: dict[int, list[NDArray[np.int64]]] = field(default_factory=dict)
     _collected: dict[int, float] = field(default_factory=dict)  # share of a class's draws from its first pool
     _benign: list[NDArray[np.int64]] = field(default_factory=list)
-    _benign_weights: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    _benign_shares: list[float] = field(default_factory=list)  # of all draws, up to each origin
 
     def __post_init__(self) -> None:
         by_origin = defaultdict(list)
@@ -109,7 +110,8 @@ class Sampler:
             by_origin[int(self.rows.origin[row])].append(row)
         self._benign = [np.array(rows) for rows in by_origin.values()]
         weights = np.array([len(rows) for rows in self._benign], np.float64) ** 0.7
-        self._benign_weights = weights / weights.sum()
+        self._benign_shares = (weights.cumsum() / weights.sum()).tolist()
+        self._benign_shares[-1] = 1.0
         self.decide(np.flatnonzero((self.rows.label > 0) & (self.rows.bag < 0)))
 
     def decide(self, attack_rows: NDArray[np.int64]) -> None:
@@ -142,29 +144,32 @@ class Sampler:
     def _attack(self, label: int) -> tuple[list[int], int]:
         collected, generated = self._attacks[label]
         pool = collected if self.rng.random() < self._collected[label] else generated
-        return self._draw(int(pool[self.rng.integers(len(pool))]), surround=True), label
+        return self._draw(int(pool[self._below(len(pool))]), surround=True), label
 
     def _harmless(self) -> tuple[list[int], int]:
         if len(self.hard) and self.rng.random() < HARD:
-            row = int(self.hard[self.rng.integers(len(self.hard))])
+            row = int(self.hard[self._below(len(self.hard))])
         else:
             row = self._benign_row()
         return self._draw(row, surround=False), 0
 
     def _benign_row(self) -> int:
-        pool = self._benign[self.rng.choice(len(self._benign), p=self._benign_weights)]
-        return int(pool[self.rng.integers(len(pool))])
+        pool = self._benign[bisect(self._benign_shares, self.rng.random())]
+        return int(pool[self._below(len(pool))])
+
+    def _below(self, n: int) -> int:
+        return int(self.rng.random() * n)  # a tenth of what Generator.integers costs
 
     def _draw(self, row: int, surround: bool) -> list[int]:
         """Ids of a row, sometimes with another row's context, sometimes inside a stretch of harmless text."""
         rng = self.rng
         context = self.rows.contexts[self.rows.context[row]]
         if rng.random() < 0.15:
-            context = self.rows.contexts[self.rows.context[rng.integers(len(self.rows))]]
+            context = self.rows.contexts[self.rows.context[self._below(len(self.rows))]]
         text = self.rows.text(row)
         room = self.max_tokens - len(context)
         if not surround and len(text) > CROP and rng.random() < 0.75:
-            start = int(rng.integers(0, len(text) - CROP + 1))  # a piece of harmless text is harmless, and cheaper
+            start = self._below(len(text) - CROP + 1)  # a piece of harmless text is harmless, and cheaper
             text = text[start : start + CROP]
         if len(text) < room and rng.random() < (SURROUNDED if surround else SURROUNDED_HARMLESS):
             text = self._surround(text, room - len(text))
@@ -177,12 +182,12 @@ class Sampler:
             spare = min(spare, SURROUND)
         padding = self.rows.text(self._benign_row())
         if rng.random() < 0.35 and len(padding):
-            start = int(rng.integers(0, len(padding)))
-            padding = np.tile(padding[start : start + int(rng.integers(1, 9))], spare)
+            start = self._below(len(padding))
+            padding = np.tile(padding[start : start + 1 + self._below(8)], spare)
         elif len(padding) < spare:
             padding = np.concatenate([padding, self.rows.text(self._benign_row())])
         padding = padding[:spare]
-        head = len(padding) if rng.random() < 0.4 else int(rng.integers(0, len(padding) + 1))
+        head = len(padding) if rng.random() < 0.4 else self._below(len(padding) + 1)
         return np.concatenate([padding[:head], text, padding[head:]])
 
 

@@ -9,7 +9,6 @@ vocabulary as files, the steps as a checkpoint. Same data, plan and seed give th
 
 from __future__ import annotations
 
-import gzip
 import json
 import math
 import time
@@ -22,17 +21,16 @@ import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from vedette.model.anomaly_detector import AnomalyDetector
 from vedette.model.detector_config import CLASSES, DetectorConfig, attack_indexes
 from vedette.tokenization.http_tokenizer import HTTPTokenizer
-from vedette.training.corpus import Bag, CorpusPlan, build, examples_of, is_copy, records_of, split_keys
+from vedette.training.corpus import Bag, CorpusPlan, assign, build, examples_of
 from vedette.training.rows import Rows, Sampler, pad, rows_of
 
 Log = Callable[[str], None]
 Progress = Callable[[int, int, str], None]
-HELD_OUT, HELD_OUT_VALUES = "held_out.jsonl.gz", "held_out_values.jsonl.gz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +38,7 @@ class TrainPlan:
     """All choices of a run. `steps` batches of `batch` windows; 6,000 of 256 take about an hour on two cores."""
 
     corpus: CorpusPlan = field(default_factory=CorpusPlan)
+    fold: int | None = None  # sites and attack sources to leave out, which then judge
     vocab_size: int = 4096
     max_tokens: int = 128
     d_model: int = 96
@@ -47,6 +46,7 @@ class TrainPlan:
     n_heads: int = 3
     d_ff: int = 256
     dropout: float = 0.0
+    wide: bool = True  # long values in wider windows too
     steps: int = 6_000
     batch: int = 256
     learning_rate: float = 1.5e-3
@@ -64,39 +64,16 @@ class TrainPlan:
 def prepare_corpus(data: Path, run: Path, plan: TrainPlan, processes: int, log: Log) -> list[Bag]:
     """Return the bags of the corpus, from the run directory where they stand there already."""
     path = run / "corpus.msgpack"
+    bags: list[Bag] = []
     if path.exists():
-        bags: list[Bag] = msgspec.msgpack.decode(path.read_bytes(), type=list[Bag])
-        return bags
-    bags = []
-    for name, new in build(data, plan.corpus, processes):
-        bags += new
-        log(f"read {name}: {len(new)} bags")
-    path.write_bytes(msgspec.msgpack.encode(bags))
+        bags = msgspec.msgpack.decode(path.read_bytes(), type=list[Bag])
+    else:
+        for name, new in build(data, plan.corpus, processes):
+            bags += new
+            log(f"read {name}: {len(new)} bags")
+        path.write_bytes(msgspec.msgpack.encode(bags))
+    assign(bags, plan.fold)
     return bags
-
-
-def write_held_out(data: Path, bags: list[Bag], run: Path) -> dict[str, int]:
-    """Write the held-out records for `vedette evaluate`, without those that training has seen; return counts.
-
-    Bare harmless values, which are no requests, go into a file of their own.
-    """
-    seen = split_keys(bags)
-    copies = {
-        bag.record_id for bag in bags if bag.part == "test" and bag.label != CLASSES[0] and is_copy(bag.windows, seen)
-    }
-    left_out = copies | {bag.record_id for bag in bags if bag.part == "drop"}
-    counts = {"attack": 0, "benign": 0, "bare values": 0, "copies removed": len(copies)}
-    with (
-        gzip.open(run / HELD_OUT, "wt", encoding="utf-8") as requests,
-        gzip.open(run / HELD_OUT_VALUES, "wt", encoding="utf-8") as bare,
-    ):
-        for record, part in records_of(data):
-            if part == "test" and record.get("id") not in left_out:
-                is_bare = record["label"] == CLASSES[0] and record.get("kind") == "value"
-                counts["bare values" if is_bare else record["label"]] += 1
-                out = bare if is_bare else requests
-                out.write(json.dumps({key: value for key, value in record.items() if value is not None}) + "\n")
-    return counts
 
 
 def learn_vocabulary(bags: list[Bag], run: Path, plan: TrainPlan) -> HTTPTokenizer:
@@ -140,7 +117,7 @@ class Trainer:
     def train(self, progress: Progress) -> None:
         """Run the remaining steps."""
         plan, began = self.plan, time.monotonic()
-        recent: list[float] = []
+        recent: list[Tensor] = []  # on the device: reading one would wait for it
         batches = self.sampler.batches(plan.batch)
         while self.step < plan.steps:
             if self.decided < len(plan.decide_at) and self.step >= plan.decide_at[self.decided] * plan.steps:
@@ -154,14 +131,15 @@ class Trainer:
             recent.append(self._one(ids, labels))
             self.step += 1
             if self.step % 50 == 0:
-                rate = plan.batch * len(recent) / (time.monotonic() - began)
-                progress(self.step, plan.steps, f"loss {np.mean(recent):.4f}, {rate:.0f} windows/s")
+                note = f"loss {float(torch.stack(recent).mean()):.4f}"
+                note += f", {plan.batch * len(recent) / (time.monotonic() - began):.0f} windows/s"
+                progress(self.step, plan.steps, note)
                 if self.step % 500 == 0:
-                    self.log(f"step {self.step}: loss {np.mean(recent):.4f}, {rate:.0f} windows/s")
+                    self.log(f"step {self.step}: {note}")
                 recent, began = [], time.monotonic()
         self.save()
 
-    def _one(self, ids: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
+    def _one(self, ids: NDArray[np.int64], labels: NDArray[np.int64]) -> Tensor:
         plan = self.plan
         warm = min(1.0, (self.step + 1) / plan.warm_up)
         rate = plan.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.step / plan.steps)))
@@ -176,9 +154,9 @@ class Trainer:
         self.optimizer.step()
         decay = min(plan.average_decay, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for kept, new in zip(self.average.parameters(), self.model.parameters(), strict=True):
-                kept.lerp_(new, 1 - decay)
-        return float(loss.detach())
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
+        told: Tensor = loss.detach()
+        return told
 
     def margins(self, indexes: NDArray[np.int64]) -> NDArray[np.float32]:
         """Log-odds of attack of rows under the averaged weights, (N,)."""
@@ -264,20 +242,22 @@ def attack_margins(model: AnomalyDetector, rows: list[list[int]], device: str = 
     return result
 
 
-def run_training(data: Path, run: Path, plan: TrainPlan, processes: int, log: Log, progress: Progress) -> Trainer:
-    """Prepare, train and return the trainer, whose `average` is the model to ship."""
+def run_training(
+    data: Path, run: Path, plan: TrainPlan, processes: int, log: Log, progress: Progress
+) -> tuple[Trainer, list[Bag]]:
+    """Prepare, train and return the trainer, whose `average` is the model to ship, and the corpus."""
     run.mkdir(parents=True, exist_ok=True)
     (run / "plan.json").write_text(json.dumps(asdict(plan), indent=2))
     bags = prepare_corpus(data, run, plan, processes, log)
     tokenizer = learn_vocabulary(bags, run, plan)
-    rows = rows_of(examples_of(bags), tokenizer)
+    rows = rows_of(examples_of(bags if plan.wide else [bag for bag in bags if not bag.wide]), tokenizer)
     tokens = rows.ids.size / max(1, len(rows))
     log(f"{len(rows)} rows, {int((rows.label == 0).sum())} harmless, {tokens:.1f} tokens each")
     trainer = Trainer(rows, tokenizer.vocab_size, plan, run, log)
     if trainer.resume():
         log(f"resumed at step {trainer.step}")
     trainer.train(progress)
-    return trainer
+    return trainer, bags
 
 
 def summary(plan: TrainPlan) -> dict[str, Any]:
