@@ -63,7 +63,7 @@ def test_at_a_strict_rate_only_what_lies_above_all_harmless_requests_counts() ->
     loudest = [*HELD_OUT, entry(f"{ATTACK}0", "benign", site="loud.example")]
     assert row(measures(found(loudest)), name).value == 0.0  # a false alarm is as high as the attacks
     calm = [record for record in HELD_OUT if record.site != "loud.example"]
-    assert row(measures(found(calm)), name).value == 0.75
+    assert row(measures(found(calm)), name).value == 1.0
 
 
 def test_runs_are_pooled_by_counts_and_scores() -> None:

@@ -9,6 +9,7 @@ import random
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -27,8 +28,9 @@ from vedette.training.split import fold_of, part_of
 from vedette.training.train import TrainPlan
 
 PLAN = TrainPlan(
-    corpus=CorpusPlan(per_class=12, kept_apart=4, hard_negatives=60, chunk=60), vocab_size=600, d_model=24, n_layers=1, n_heads=2,
-    d_ff=32, steps=40, batch=32, warm_up=5, average_decay=0.9, hard_every=15, hard_sample=200,
+    corpus=CorpusPlan(per_class=12, kept_apart=4, hard_negatives=60, chunk=60), vocab_size=600,
+    d_model=24, n_layers=1, n_heads=2, d_ff=32, steps=40, batch=32, warm_up=5, average_decay=0.9, hard_every=15,
+    hard_sample=200,
 )  # fmt: skip
 
 FOLD = 2  # in which the second of the made-up attack sources judges
@@ -38,6 +40,11 @@ def write(path: Path, records: list[dict[str, object]]) -> None:
     path.parent.mkdir(exist_ok=True)
     with lzma.open(path, "wt", encoding="utf-8") as file:
         file.writelines(json.dumps(record) + "\n" for record in records)
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    with gzip.open(path) as lines:
+        return [json.loads(line) for line in lines]
 
 
 @pytest.fixture(scope="module")
@@ -96,17 +103,17 @@ def test_a_run_that_leaves_out_a_fold_is_judged_by_it(data: Path, tmp_path: Path
     assert counts["train"] + counts["test"] == 160
     assert counts["test"] == 40
 
-    held_out = [json.loads(line) for line in gzip.open(run / HELD_OUT)]
+    held_out = records(run / HELD_OUT)
     attacks = [record for record in held_out if record["label"] == "attack"]
     assert attacks
     assert {record["source"] for record in attacks} == {"cujanovic/lists: y"}
     assert {record["site"] for record in held_out if record["label"] == "benign"} <= {
         f"site-{number}" for number in range(60) if fold_of("benign", f"site-{number}") == FOLD
     }
-    plain, mutated = ([json.loads(line) for line in gzip.open(run / name)] for name in (PLAIN, MUTATED))
+    plain, mutated = records(run / PLAIN), records(run / MUTATED)
     assert [record["id"] for record in plain] == [record["id"] for record in mutated]
     assert {record["kind"] for record in mutated} == {"request"}
-    assert Counter(json.loads(line)["class"] for line in gzip.open(run / GENERATED)) == dict.fromkeys(
+    assert Counter(record["class"] for record in records(run / GENERATED)) == dict.fromkeys(
         set(GENERATORS) - {"benign"}, 200
     )
 

@@ -184,13 +184,10 @@ class HTTPTokenizer:
         return [*range(0, length - room, stride), length - room]
 
 
-def windows_of(field: Field, whole_up_to: int = WHOLE) -> list[Window]:
-    """Return what a model has to read of `field`; nothing if the screen shows it inert. Needs no vocabulary.
-
-    Values longer than `whole_up_to` characters are cut to their hot spots.
-    """
+def windows_of(field: Field) -> list[Window]:
+    """Return what a model has to read of `field`; nothing if the screen shows it inert. Needs no vocabulary."""
     text = field.value
-    is_name, whole = field.kind == "name", len(text) <= whole_up_to
+    is_name, whole = field.kind == "name", len(text) <= WHOLE
     if is_inert_name(text) if is_name else is_inert(text, field.location, whole=whole):
         return []
     context = context_of(field)

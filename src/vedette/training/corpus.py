@@ -27,7 +27,7 @@ from vedette.errors import RequestError
 from vedette.http_request import HTTPRequest
 from vedette.parsing.pipeline import ParsingPipeline
 from vedette.parsing.record import parse_record
-from vedette.tokenization.http_tokenizer import WHOLE, windows_of
+from vedette.tokenization.http_tokenizer import windows_of
 from vedette.tokenization.text_view import view
 from vedette.training.believe import disbelief
 from vedette.training.split import Part, group_of, part_of
@@ -46,8 +46,6 @@ _PLACES = ("query",) * 7 + ("form",) * 4 + ("json",) * 5 + ("multipart", "xml", 
 _RAW, _UNESCAPED = 0.15, "&=;/?:@$,'()*!|<>\"{}[]`"  # scanners escape no more than the request line needs
 _MUTATED = 0.4  # share of generated attacks that are mutated as well
 GENERATED, KEPT_APART = "generated/", "kept apart"
-_WIDE = 512  # characters up to which the wider windows hold a whole value
-_MOST_WINDOWS = 64
 _NUMBERS, _BLANKS = re.compile(r"[0-9]+"), re.compile(r"[\s'\"]+")
 # Ambiguous ones, and the queries of one API, by which Mongo's operators would count as harmless everywhere.
 _SKIPPED_FILES = ("ambiguous_blns", "ambiguous_sql_spider", "parse_where", "sql_bi_ambiguous")
@@ -69,7 +67,6 @@ class Bag(msgspec.Struct, array_like=True):
     record_id: str = ""
     bare: bool = False  # a value without a request
     is_site: bool = False  # a request of people browsing
-    wide: bool = False  # cut less tightly than live traffic is
     disbelief: str | None = None  # why the label is not believed; such bags are in part "drop"
 
 
@@ -123,19 +120,15 @@ class Reader:
     def __init__(self) -> None:
         self._pipeline = ParsingPipeline()
 
-    def windows(self, request: HTTPRequest) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-        """Return the distinct (context, view) windows that the model would read, first 64, and wider ones.
-
-        The wider ones are those of fields that live traffic has cut, cut less tightly.
-        """
-        close: dict[tuple[str, str], None] = {}
-        wide: dict[tuple[str, str], None] = {}
+    def windows(self, request: HTTPRequest) -> list[tuple[str, str]]:
+        """Return the distinct (context, view) windows that the model would read, first 64."""
+        windows: dict[tuple[str, str], None] = {}
         for field in self._pipeline.parse(request).fields:
-            for windows, whole in ((close, WHOLE), (wide, _WIDE)) if len(field.value) > WHOLE else ((close, WHOLE),):
-                for window in windows_of(field, whole):
-                    if len(windows) < _MOST_WINDOWS:
-                        windows[(window.context, view(window.text))] = None
-        return list(close), [window for window in wide if window not in close]
+            for window in windows_of(field):
+                windows[(window.context, view(window.text))] = None
+                if len(windows) >= 64:
+                    return list(windows)
+        return list(windows)
 
     def record(self, record: dict[str, Any], origin: str, rng: random.Random) -> list[Bag]:
         """Return the bags of one data record; a bare value is placed twice."""
@@ -150,13 +143,12 @@ class Reader:
             requests = [place_value(value, rng, home) for _ in range(1 if home else 2)]
         bags = []
         for request in requests:
-            close, wide = self.windows(request)
-            doubt = disbelief(record, close) if label != BENIGN else None
-            bags += [
+            windows = self.windows(request)
+            bags.append(
                 Bag(label, group_of(record), origin, windows, record_id=str(record.get("id", "")),
-                    bare=value is not None, is_site=bool(record.get("site")), wide=windows is wide, disbelief=doubt)
-                for windows in ((close, wide) if wide else (close,))
-            ]  # fmt: skip
+                    bare=value is not None, is_site=bool(record.get("site")),
+                    disbelief=disbelief(record, windows) if label != BENIGN else None)
+            )  # fmt: skip
         return bags
 
 
@@ -212,12 +204,11 @@ def generate_bags(label: str, count: int, seed: int, split: Split = "train") -> 
             value = generate_benign(rng)
         else:
             value = generate_attack(label, rng, split=split, mutate=rng.random() < _MUTATED)
-        close, wide = reader.windows(place_value(value, rng, home_of(label, value, rng)))
+        windows = reader.windows(place_value(value, rng, home_of(label, value, rng)))
         made = {"class": label, "kind": "value", "value": value, "source": "generated"}
-        for windows in (close, wide):
-            if windows and (label == BENIGN or disbelief(made, windows) is None):
-                group = KEPT_APART if split == "holdout" else label
-                bags.append(Bag(label, group, f"{GENERATED}{label}", windows, bare=True, wide=windows is wide))
+        if windows and (label == BENIGN or disbelief(made, windows) is None):
+            group = KEPT_APART if split == "holdout" else label
+            bags.append(Bag(label, group, f"{GENERATED}{label}", windows, bare=True))
     return bags
 
 

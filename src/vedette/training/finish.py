@@ -113,7 +113,7 @@ def margins(scores: NDArray[np.float32]) -> NDArray[np.float32]:
 def training_manifest(data: Path, bags: list[Bag], trainer: Trainer) -> dict[str, Any]:
     """What the model was made of: sources with licences and counts, what the screen swallowed, the plan."""
     known = json.loads((data / "manifest.json").read_text("utf-8")) if (data / "manifest.json").exists() else {}
-    counts = Counter((bag.origin, bag.part) for bag in bags if not bag.wide)
+    counts = Counter((bag.origin, bag.part) for bag in bags)
     sources = {
         origin: {
             "licences": known.get(origin, {}).get("licences", {}),
@@ -121,8 +121,8 @@ def training_manifest(data: Path, bags: list[Bag], trainer: Trainer) -> dict[str
         }
         for origin in sorted({bag.origin for bag in bags})
     }
-    attacks = [bag for bag in bags if bag.label not in (CLASSES[0], PROBE) and not bag.wide]
-    doubts = Counter(f"{bag.disbelief} ({bag.label})" for bag in bags if bag.disbelief and not bag.wide)
+    attacks = [bag for bag in bags if bag.label not in (CLASSES[0], PROBE)]
+    doubts = Counter(f"{bag.disbelief} ({bag.label})" for bag in bags if bag.disbelief)
     screened = Counter(bag.label for bag in attacks if not bag.windows)
     return {
         "plan": summary(trainer.plan),
@@ -140,7 +140,7 @@ def familiar(bags: list[Bag], part: str) -> dict[str, int]:
     """
     harmless = [bag for bag in bags if bag.label == CLASSES[0]]
     trained = {window for bag in harmless if bag.part == "train" for window in bag.windows}
-    judged = [bag for bag in harmless if bag.part == part and not bag.bare and not bag.wide]
+    judged = [bag for bag in harmless if bag.part == part and not bag.bare]
     return {
         "requests": len(judged),
         "nothing_read": sum(not bag.windows for bag in judged),

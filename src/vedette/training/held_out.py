@@ -11,9 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from vedette.datasets import encoders
-from vedette.datasets.generate import GENERATORS, generate_benign, generate_records
-from vedette.datasets.mutators import mutate
+from vedette.datasets.generate import GENERATORS, generate_records
+from vedette.datasets.variants import varied
 from vedette.evaluation.folds import FILES, GENERATED, HELD_OUT, MUTATED, PLAIN, VALUES
 from vedette.training.corpus import Bag, is_copy, records_of, split_keys
 from vedette.training.split import judges
@@ -21,9 +20,6 @@ from vedette.verdict import BENIGN
 
 _GENERATED = 200  # attacks of each class
 _MUTATED = 400  # attacks of each class, at most
-_ENCODED = (0, 0, 0, 1, 1, 2)  # encodings around a mutated attack
-_PADDED, _LONGEST_PADDING = 0.3, 128 * 1024  # how many get harmless text around, characters
-_LONG_PLACES = ("json", "form", "multipart", "xml")  # where a long value may stand
 
 
 def write_held_out(data: Path, bags: list[Bag], run: Path, fold: int) -> dict[str, int]:
@@ -33,7 +29,7 @@ def write_held_out(data: Path, bags: list[Bag], run: Path, fold: int) -> dict[st
     training text used go into another; attacks that are bare values are written once more, plain and mutated.
     """
     seen = split_keys(bags)
-    attacks = [bag for bag in bags if bag.part == "test" and bag.label != BENIGN and not bag.wide]
+    attacks = [bag for bag in bags if bag.part == "test" and bag.label != BENIGN]
     copies = {bag.record_id for bag in attacks if bag.record_id and is_copy(bag.windows, seen)}
     left_out = copies | {bag.record_id for bag in bags if bag.part == "drop"}
     rng, twins = random.Random(fold), Counter[str]()
@@ -56,7 +52,8 @@ def write_held_out(data: Path, bags: list[Bag], run: Path, fold: int) -> dict[st
                 if is_value and twins[record["class"]] < _MUTATED:
                     twins[record["class"]] += 1
                     write(PLAIN, record)
-                    write(MUTATED, _mutated(record, rng))
+                    kept = {key: record.get(key) for key in ("id", "label", "class", "source")}
+                    write(MUTATED, {**kept, "kind": "request", **varied(record["value"], record["class"], rng)})
         for record in _generated(fold):
             write(GENERATED, record)
     return {**counts, "copies removed": len(copies)}
@@ -68,20 +65,3 @@ def _generated(fold: int) -> Iterator[dict[str, Any]]:
             yield from generate_records(
                 _GENERATED, fold, attack_share=1.0, classes=(name,), split="holdout", mutate_share=0.0
             )
-
-
-def _mutated(record: dict[str, Any], rng: random.Random) -> dict[str, Any]:
-    """The attack of `record` in other words, elsewhere, encoded, or in harmless text."""
-    value = mutate(record["value"], record["class"], rng)
-    value, _ = encoders.encode(value, rng, layers=rng.choice(_ENCODED))
-    place = rng.choice(encoders.LOCATIONS)
-    if rng.random() < _PADDED:
-        place = rng.choice(_LONG_PLACES)
-        spare = int(_LONGEST_PADDING ** rng.random())
-        padding = generate_benign(rng)
-        padding = ((padding + " ") * (spare // (len(padding) + 1) + 1))[:spare]
-        cut = rng.randint(0, spare)
-        value = f"{padding[:cut]} {value} {padding[cut:]}"
-    placed = encoders.place(value, rng, location=place)
-    kept = {key: record.get(key) for key in ("id", "label", "class", "source")}
-    return {**kept, "kind": "request", **placed}

@@ -2,8 +2,8 @@
 
 One row is what the model sees at once: context ids, then at most ``max_tokens`` of text. Batches draw attacks and
 harmless rows half and half; attack classes by the square root of their number, and within a class generated and
-collected examples likewise, at most half of them collected; harmless rows at random over their origins and, two in
-five, from those that the model last found hardest.
+collected examples likewise, at most three fifths of them collected; harmless rows at random over their origins and,
+two in five, from those that the model last found hardest.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ CROP = 40
 # What attackers send most counts most; a tautology is SQL far more often than XPath, and a probe is hardly an attack.
 _EMPHASIS = {"sqli": 2.0, "xss": 1.5, "cmdi": 2.0, "traversal": 1.5, "xpath": 0.4, "probe": 0.3}
 SURROUND = 64  # tokens of harmless text around a row, at most, in three cases of four; else all that has room
+COLLECTED = 0.6  # share of an attack class drawn from collections, at most
 HARD = 0.4  # share of harmless rows drawn from the hardest
-SURROUNDED, SURROUNDED_HARMLESS = 0.6, 0.15  # how often: of attacks, and of harmless rows, lest padding tell them apart
+SURROUNDED, SURROUNDED_HARMLESS = 0.5, 0.15  # how often: of attacks, and of harmless rows, lest padding tell them apart
 
 
 @dataclass(slots=True)
@@ -123,7 +124,7 @@ class Sampler:
             pools = [attack_rows[of_class & ~is_generated], attack_rows[of_class & is_generated]]
             self._attacks[int(label)] = pools
             roots = [float(len(pool)) ** 0.5 for pool in pools]  # or a handful of records would be learned by heart
-            self._collected[int(label)] = min(roots[0] / sum(roots), 0.5) if len(pools[1]) else 1.0
+            self._collected[int(label)] = min(roots[0] / sum(roots), COLLECTED) if len(pools[1]) else 1.0
 
     def batches(self, size: int, groups: int = 8) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """Yield (ids (B, T), labels (B,)) without end; `groups` batches are drawn at once and cut by length."""

@@ -35,7 +35,7 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True, slots=True)
 class TrainPlan:
-    """All choices of a run. `steps` batches of `batch` windows; 6,000 of 256 take about an hour on two cores."""
+    """All choices of a run: `steps` batches of `batch` windows, four million in all."""
 
     corpus: CorpusPlan = field(default_factory=CorpusPlan)
     fold: int | None = None  # sites and attack sources to leave out, which then judge
@@ -46,18 +46,17 @@ class TrainPlan:
     n_heads: int = 3
     d_ff: int = 256
     dropout: float = 0.0
-    wide: bool = True  # long values in wider windows too
-    steps: int = 6_000
-    batch: int = 256
-    learning_rate: float = 1.5e-3
-    warm_up: int = 400
-    weight_decay: float = 0.02
-    label_smoothing: float = 0.0
-    average_decay: float = 0.999
+    steps: int = 8_200
+    batch: int = 512
+    learning_rate: float = 2.5e-3
+    warm_up: int = 500
+    weight_decay: float = 0.1
+    label_smoothing: float = 0.01
+    average_decay: float = 0.9995
     decide_at: tuple[float, ...] = (0.2, 0.5)
-    hard_every: int = 2_000
-    hard_sample: int = 100_000
-    hard_keep: float = 0.08
+    hard_every: int = 2_500
+    hard_sample: int = 50_000
+    hard_keep: float = 0.16
     seed: int = 7
 
 
@@ -116,15 +115,15 @@ class Trainer:
 
     def train(self, progress: Progress) -> None:
         """Run the remaining steps."""
-        plan, began = self.plan, time.monotonic()
+        began = time.monotonic()
         recent: list[Tensor] = []  # on the device: reading one would wait for it
-        batches = self.sampler.batches(plan.batch)
-        while self.step < plan.steps:
-            if self.decided < len(plan.decide_at) and self.step >= plan.decide_at[self.decided] * plan.steps:
+        batches = self.sampler.batches(self.plan.batch)
+        while self.step < self.plan.steps:
+            if self.step >= self._next_decision():
                 self.decide_bags()
                 self.decided += 1
-                batches = self.sampler.batches(plan.batch)
-            if self.step and self.step % plan.hard_every == 0:
+                batches = self.sampler.batches(self.plan.batch)
+            if self.step and self.step % self.plan.hard_every == 0:
                 self.find_hard()
                 self.save()
             ids, labels = next(batches)
@@ -132,12 +131,17 @@ class Trainer:
             self.step += 1
             if self.step % 50 == 0:
                 note = f"loss {float(torch.stack(recent).mean()):.4f}"
-                note += f", {plan.batch * len(recent) / (time.monotonic() - began):.0f} windows/s"
-                progress(self.step, plan.steps, note)
+                note += f", {self.plan.batch * len(recent) / (time.monotonic() - began):.0f} windows/s"
+                progress(self.step, self.plan.steps, note)
                 if self.step % 500 == 0:
                     self.log(f"step {self.step}: {note}")
                 recent, began = [], time.monotonic()
         self.save()
+
+    def _next_decision(self) -> float:
+        """The step at which bags are decided next."""
+        shares = self.plan.decide_at
+        return shares[self.decided] * self.plan.steps if self.decided < len(shares) else math.inf
 
     def _one(self, ids: NDArray[np.int64], labels: NDArray[np.int64]) -> Tensor:
         plan = self.plan
@@ -250,7 +254,7 @@ def run_training(
     (run / "plan.json").write_text(json.dumps(asdict(plan), indent=2))
     bags = prepare_corpus(data, run, plan, processes, log)
     tokenizer = learn_vocabulary(bags, run, plan)
-    rows = rows_of(examples_of(bags if plan.wide else [bag for bag in bags if not bag.wide]), tokenizer)
+    rows = rows_of(examples_of(bags), tokenizer)
     tokens = rows.ids.size / max(1, len(rows))
     log(f"{len(rows)} rows, {int((rows.label == 0).sum())} harmless, {tokens:.1f} tokens each")
     trainer = Trainer(rows, tokenizer.vocab_size, plan, run, log)
