@@ -18,7 +18,7 @@ from vedette.http_request import HTTPRequest
 from vedette.parsing.bodies import read_body
 from vedette.parsing.field import Field, FieldCollector, KnownSources, ParsedRequest
 from vedette.parsing.forms import read_cookies, read_pairs
-from vedette.parsing.values import is_plain_pair, read_name, read_value
+from vedette.parsing.values import is_plain_pair, read_name, read_path, read_value
 
 __all__ = ["Field", "ParsedRequest", "ParsingPipeline"]
 
@@ -49,7 +49,7 @@ class ParsingPipeline:
         path, _, query = request.target.partition(
             "?"
         )  # a fragment, which browsers never send, stays in what it follows
-        out.read_source("path", "path", path, _read_path)
+        out.read_source("path", "path", path, read_path)
         if query:
             read_pairs(out, "query", query)
         steady: list[tuple[str, str]] = []
@@ -76,10 +76,6 @@ def _read_headers(pairs: list[tuple[str, str]], out: FieldCollector) -> None:
 def _read_header_source(out: FieldCollector, name: str, value: str) -> None:
     if not (is_plain_pair(name, value) and out.passes_over()):
         out.read_source("header", name, value, _read_header)
-
-
-def _read_path(out: FieldCollector, name: str, raw: str) -> None:
-    read_value(out, "path", name, raw)
 
 
 def _read_header(out: FieldCollector, name: str, raw: str) -> None:

@@ -43,6 +43,9 @@ _PLAIN_WORD = re.compile(
     r"|[A-Za-z0-9_\-]*(?i:__|proto|construct|passwd|localhost|classloader|crossdomain|confuse))[A-Za-z0-9_\-]{8,11})\Z"
 )
 _MIN_BASE64 = 12
+# What may be base64 where plain words are the rule: capitals and small letters.
+_PACKED = re.compile(r"(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])[A-Za-z0-9+/_\-]{12,}={0,2}\Z")
+_MAX_SEGMENTS = 32  # of a path that are looked at so
 _MAX_PATH = 128
 _MAX_DATA_URLS = 64
 
@@ -160,12 +163,30 @@ def read_name(out: FieldCollector, location: str, name: str, decoded_by: tuple[s
 
     Plain: letters, digits, dots, dashes, brackets and single underscores, at most 128 characters, and neither
     ``proto``, ``construct`` nor ``classloader`` in it. No attack on names is spelled with these alone: injections need
-    a quote, a space, ``$`` or another sign, and pollution of prototypes and beans needs one of the three words.
+    a quote, a space, ``$`` or another sign, and pollution of prototypes and beans needs one of the three words. A name
+    that is base64 of readable text, plain or not, is read as that text too.
     """
-    if len(name) <= 128 and _is_plain_name(name):
+    text, applied = name, decoded_by
+    if len(name) > 128 or not _is_plain_name(name):
+        text, applied = decode(name, decoded_by, out.limits.max_decode_passes)
+        out.add_name(location, text, applied)
+    if len(text) >= _MIN_BASE64 and (plain := _packed_text(text)) is not None:
+        read_value(out, location, text, plain, (*applied, "base64"), 1)
+
+
+def read_path(out: FieldCollector, name: str, path: str) -> None:
+    """Add the path of a request, and what is base64 in it: the whole or one of its segments."""
+    read_value(out, "path", name, path)
+    if len(path) <= _MIN_BASE64:
         return
-    text, applied = decode(name, decoded_by, out.limits.max_decode_passes)
-    out.add_name(location, text, applied)
+    segments = path.split("/", _MAX_SEGMENTS)[:_MAX_SEGMENTS]
+    for piece in (path[1:], *segments) if len(segments) > 2 else (path[1:],):
+        if len(piece) >= _MIN_BASE64 and (plain := _packed_text(decoders.percent(piece))) is not None:
+            read_value(out, "path", name, plain, ("base64",), 1)
+
+
+def _packed_text(text: str) -> str | None:
+    return decoders.base64_text(text) if _PACKED.match(text) else None
 
 
 @lru_cache(maxsize=16_384)
