@@ -18,16 +18,14 @@ _LONG_PLACES = ("json", "form", "multipart", "xml")  # where a long value may st
 def varied(value: str, attack_class: str, rng: random.Random) -> dict[str, Any]:
     """Return a request record (method, url, headers, body) that attacks as `value` does.
 
-    The payload is mutated by the operators of its family; half of them are encoded once or twice; three in ten stand in
-    up to 128 KiB of harmless text.
+    The payload is mutated by the operators of its family; three in ten stand in up to 128 KiB of harmless text, of the
+    others half are encoded once or twice.
     """
     value = mutate(value, attack_class, rng)
-    value, _ = encoders.encode(value, rng, layers=rng.choice(_ENCODINGS))
-    location = rng.choice(encoders.LOCATIONS)
     if rng.random() < _PADDED:
-        location = rng.choice(_LONG_PLACES)
-        value = _in_harmless_text(value, rng)
-    return encoders.place(value, rng, location=location)
+        return encoders.place(_in_harmless_text(value, rng), rng, location=rng.choice(_LONG_PLACES))
+    value, _ = encoders.encode(value, rng, layers=rng.choice(_ENCODINGS))
+    return encoders.place(value, rng)
 
 
 def _in_harmless_text(value: str, rng: random.Random) -> str:

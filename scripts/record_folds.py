@@ -1,0 +1,83 @@
+"""Write what the folds' models found into the manifest of the shipped bundle: record_folds.py RUN...
+
+The runs are those of `vedette train --fold`, one for each fold; figures are those of `vedette evaluate RUN...`. The
+bundle's version, which is that of its weights and calibration, stays.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from vedette.bundle import Bundle, default_bundle_path, load_bundle, save_bundle
+from vedette.config import Settings, WafServiceSettings
+from vedette.evaluation.curves import threshold_at_fpr
+from vedette.evaluation.folds import BUNDLE, FoldReport, evaluate_run, pool
+from vedette.evaluation.measures import measures
+from vedette.inference.engine import load_engine
+
+_RATE = 0.005  # at which attacks are told by class
+
+
+def summary(found: FoldReport, bundles: list[Bundle]) -> dict[str, Any]:
+    """The pooled figures, as JSON types."""
+    report = found.held_out
+    above = threshold_at_fpr(report.benign_scores, _RATE)
+    told = report.to_dict()
+    return {
+        "folds": [
+            {"version": bundle.version, "steps": bundle.manifest.training["plan"]["steps"],
+             "familiar": bundle.manifest.training["familiar"]["test"]} for bundle in bundles
+        ],
+        "attacks": told["attacks"],
+        "benign": told["benign"],
+        "tpr_at_fpr": told["tpr_at_fpr"],
+        "measures": [row.to_dict() for row in measures(found)],
+        "by_class": {
+            name: {
+                "n": len(scores),
+                "tpr": float((scores >= report.threshold).mean()),
+                "tpr_at_0.005": None if above is None else float((scores > above).mean()),
+            }
+            for name, scores in report.scores_by_class.items()
+        },
+        "sites": {name: {"n": count.n, "fpr": count.rate} for name, count in report.by_site.items() if count.hits},
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Judge the runs and record what they found."""
+    runs = [Path(argument) for argument in sys.argv[1:]]
+    bundles = [load_bundle(run / BUNDLE) for run in runs]
+    reports = []
+    for run in runs:
+        settings = Settings(waf_service=WafServiceSettings(model_path=str(run / BUNDLE)))
+        reports.append(evaluate_run(run, load_engine(settings)))
+        print(f"judged {run}", file=sys.stderr)
+    shipped = load_bundle(default_bundle_path())
+    manifest = shipped.manifest
+    with tempfile.TemporaryDirectory() as scratch:
+        shutil.copytree(shipped.path, scratch, dirs_exist_ok=True)
+
+        def write_weights(directory: Path) -> None:
+            for name in shipped.weights:
+                shutil.copyfile(Path(scratch) / name, directory / name)
+
+        save_bundle(
+            shipped.path,
+            name=manifest.name,
+            config=shipped.config,
+            calibration=shipped.calibration,
+            tokenizer=shipped.tokenizer,
+            write_weights=write_weights,
+            limits=manifest.limits,
+            training={**manifest.training, "held_out": summary(pool(reports), bundles)},
+            created=manifest.created,
+        )
+
+
+if __name__ == "__main__":
+    main()
