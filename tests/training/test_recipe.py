@@ -30,7 +30,7 @@ from vedette.training.train import TrainPlan
 PLAN = TrainPlan(
     corpus=CorpusPlan(per_class=12, kept_apart=4, hard_negatives=60, chunk=60), vocab_size=600,
     d_model=24, n_layers=1, n_heads=2, d_ff=32, steps=40, batch=32, warm_up=5, average_decay=0.9, hard_every=15,
-    hard_sample=200,
+    hard_sample=200, distil_steps=6, distil_batch=16,
 )  # fmt: skip
 
 FOLD = 2  # in which the second of the made-up attack sources judges
@@ -80,7 +80,8 @@ def test_a_data_directory_becomes_a_bundle_that_serves(data: Path, tmp_path: Pat
     first = replace(PLAN, steps=20)
     train_bundle(data, run, out, first, lines.append, lambda *told: progress.append(told[:2]))
     bundle = train_bundle(data, run, out, PLAN, lines.append, lambda *told: None)
-    assert "resumed at step 20" in lines
+    assert "teacher 1 of 2: resumed at step 20" in lines
+    assert "distilled from 2 teachers in 6 steps" in lines
     assert load_bundle(out).version == bundle.version
     training = bundle.manifest.training
     assert training["sources"]["attacks/lists"] == {"licences": {}, "train": 160}  # all of them, each placed twice

@@ -71,6 +71,16 @@ def test_hard_rows_are_drawn_more_often(rows: Rows) -> None:
     assert 0.3 < sum(ids[2 : 2 + len(hard)] == hard for ids in drawn) / 600 < 0.6
 
 
+def test_torn_rows_hold_tokens_of_harmless_rows_only(rows: Rows) -> None:
+    sampler = Sampler(rows, np.random.default_rng(3), TOKENIZER.max_tokens, noise=1.0)
+    known = {token for row in range(60) for token in rows.text(row).tolist()}
+    drawn = [sampler._harmless() for _ in range(300)]
+    assert {label for _, label in drawn} == {0}
+    assert all(set(ids[2:]) <= known and 2 < len(ids) <= TOKENIZER.max_tokens for ids, _ in drawn)
+    whole = {tuple(rows.text(row).tolist()) for row in range(60)}
+    assert sum(tuple(ids[2:]) not in whole for ids, _ in drawn) > 200
+
+
 def test_padding_is_zeros_behind() -> None:
     assert pad([[1, 2, 3], [4]]).tolist() == [[1, 2, 3], [4, 0, 0]]
 

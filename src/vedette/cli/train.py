@@ -21,7 +21,7 @@ def train(
     ] = Path("runs/latest"),
     steps: Annotated[
         int | None,
-        typer.Option("--steps", metavar="N", min=1, help="Batches to train on.", show_default="the recipe's"),
+        typer.Option("--steps", metavar="N", min=1, help="Batches to train each teacher on.", show_default="the recipe's"),
     ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="N", help="Seed of all draws.", show_default="the recipe's")
@@ -39,10 +39,10 @@ def train(
     ] = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Train a model and write its bundle, with manifest, calibration and held-out report.
+    """Train a model and write its bundle, with manifest and calibration.
 
-    Under two hours on two cores. The run directory also gets the held-out records, for vedette evaluate. Needs
-    vedette[train].
+    Over four hours on two cores, minutes on a GPU. With --fold the run directory also gets what judges the model, for
+    vedette evaluate. Needs vedette[train].
     """
     try:
         from vedette.training.recipe import train_bundle

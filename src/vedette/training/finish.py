@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from vedette.errors import RequestError
 from vedette.evaluation.evaluate import evaluate
 from vedette.evaluation.records import labelled_request
 from vedette.inference.engine import Engine, load_engine
+from vedette.model.anomaly_detector import AnomalyDetector
 from vedette.model.detector_config import CLASSES
 from vedette.model.scoring import Calibration
 from vedette.parsing.log_entry import LogEntry
@@ -27,7 +29,7 @@ from vedette.training.calibrate import calibrate
 from vedette.training.corpus import Bag, records_of
 from vedette.training.rows import Rows, pad
 from vedette.training.split import in_sample
-from vedette.training.train import Log, Trainer, summary
+from vedette.training.train import Log, TrainPlan, summary
 from vedette.verdict import PROBE
 
 _QUANTISATION_ROWS = 4_096
@@ -48,12 +50,23 @@ def quantisation_batches(rows: Rows, seed: int, size: int = 128) -> list[NDArray
     return [pad(texts[at : at + size]) for at in range(0, len(texts), size)]
 
 
-def finish(trainer: Trainer, tokenizer: HTTPTokenizer, bags: list[Bag], data: Path, out: Path, log: Log) -> Bundle:
-    """Quantise, calibrate and save the averaged model of `trainer` as the bundle `out`."""
-    weights = trainer.run / "weights"
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a run has made: the model, and what it was made of."""
+
+    model: AnomalyDetector
+    tokenizer: HTTPTokenizer
+    rows: Rows
+    bags: list[Bag]
+    plan: TrainPlan
+
+
+def finish(trained: Trained, data: Path, run: Path, out: Path, log: Log) -> Bundle:
+    """Quantise, calibrate and save what was trained as the bundle `out`; what comes before it stays in `run`."""
+    weights = run / "weights"
     weights.mkdir(exist_ok=True)
-    model = trainer.average.cpu().eval()
-    write_weights(weights, model, tokenizer.sha256, None, quantisation_batches(trainer.rows, trainer.plan.seed))
+    model, tokenizer, plan = trained.model.cpu().eval(), trained.tokenizer, trained.plan
+    write_weights(weights, model, tokenizer.sha256, None, quantisation_batches(trained.rows, plan.seed))
 
     def save(path: Path, calibration: Calibration) -> Bundle:
         stamp_calibration(weights, calibration)
@@ -65,11 +78,10 @@ def finish(trainer: Trainer, tokenizer: HTTPTokenizer, bags: list[Bag], data: Pa
             tokenizer=tokenizer,
             write_weights=lambda directory: _copy(weights, directory),
             limits={"inspection": InspectionSettings().model_dump(), "max_tokens": tokenizer.max_tokens},
-            training=training_manifest(data, bags, trainer),
+            training=training_manifest(data, trained.bags, plan),
         )
 
-    engine = engine_of(save(trainer.run / "uncalibrated", _FLAT))
-    calibration = calibrated(engine, data, trainer.plan.fold, log)
+    calibration = calibrated(engine_of(save(run / "uncalibrated", _FLAT)), data, plan.fold, log)
     return save(out, calibration)
 
 
@@ -110,7 +122,7 @@ def margins(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     return result
 
 
-def training_manifest(data: Path, bags: list[Bag], trainer: Trainer) -> dict[str, Any]:
+def training_manifest(data: Path, bags: list[Bag], plan: TrainPlan) -> dict[str, Any]:
     """What the model was made of: sources with licences and counts, what the screen swallowed, the plan."""
     known = json.loads((data / "manifest.json").read_text("utf-8")) if (data / "manifest.json").exists() else {}
     counts = Counter((bag.origin, bag.part) for bag in bags)
@@ -125,7 +137,7 @@ def training_manifest(data: Path, bags: list[Bag], trainer: Trainer) -> dict[str
     doubts = Counter(f"{bag.disbelief} ({bag.label})" for bag in bags if bag.disbelief)
     screened = Counter(bag.label for bag in attacks if not bag.windows)
     return {
-        "plan": summary(trainer.plan),
+        "plan": summary(plan),
         "sources": sources,
         "labels_not_believed": dict(sorted(doubts.items())),
         "screen": {"attacks": len(attacks), "swallowed": dict(sorted(screened.items()))},

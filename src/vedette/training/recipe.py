@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 from vedette.bundle import Bundle
@@ -11,30 +12,43 @@ from vedette.errors import ConfigError
 from vedette.evaluation.folds import evaluate_run
 from vedette.evaluation.measures import measures
 from vedette.evaluation.plots import write_plots
-from vedette.tokenization.http_tokenizer import HTTPTokenizer
-from vedette.training.finish import engine_of, finish
+from vedette.training.corpus import examples_of
+from vedette.training.distil import distil
+from vedette.training.finish import Trained, engine_of, finish
 from vedette.training.held_out import write_held_out
-from vedette.training.train import Log, Progress, TrainPlan, run_training
+from vedette.training.rows import rows_of
+from vedette.training.train import Log, Progress, TrainPlan, learn_vocabulary, prepare_corpus, train_teachers
 
 
 def train_bundle(data: Path, run: Path, out: Path, plan: TrainPlan, log: Log, progress: Progress) -> Bundle:
     """Train on the data directory `data` and write the bundle `out`; return it loaded.
 
     `run` keeps every stage: a run that was cut off goes on where it stopped when it is called again with the same plan.
-    It ends with the corpus, the checkpoint and the weights. With `plan.fold` it also holds the records of the sites and
-    attack sources left out, for `vedette evaluate`, and what that says of the model in ``report/``. Raises
+    It ends with the corpus, the checkpoints and the weights. With `plan.fold` it also holds the records of the sites
+    and attack sources left out, for `vedette evaluate`, and what that says of the model in ``report/``. Raises
     `ConfigError` if `data` holds no data set.
     """
     if not list(data.glob("*/*.jsonl.xz")):
         raise ConfigError(f"{data}: holds no data set (expected attacks/*.jsonl.xz and benign/*.jsonl.xz)", key="data")
-    processes = len(os.sched_getaffinity(0))
-    trainer, bags = run_training(data, run, plan, processes, log, progress)
-    tokenizer = HTTPTokenizer.load(run / "vocabulary.json", plan.max_tokens)
-    bundle = finish(trainer, tokenizer, bags, data, out, log)
+    run.mkdir(parents=True, exist_ok=True)
+    (run / "plan.json").write_text(json.dumps(asdict(plan), indent=2))
+    trained = train_model(data, run, plan, log, progress)
+    bundle = finish(trained, data, run, out, log)
     if plan.fold is not None:
-        log(f"held-out records: {write_held_out(data, bags, run, plan.fold)}")
+        log(f"held-out records: {write_held_out(data, trained.bags, run, plan.fold)}")
         write_report(bundle, run, log)
     return bundle
+
+
+def train_model(data: Path, run: Path, plan: TrainPlan, log: Log, progress: Progress) -> Trained:
+    """Read, tokenise, train the teachers and distil them."""
+    bags = prepare_corpus(data, run, plan, len(os.sched_getaffinity(0)), log)
+    tokenizer = learn_vocabulary(bags, run, plan)
+    rows = rows_of(examples_of(bags), tokenizer)
+    tokens = rows.ids.size / max(1, len(rows))
+    log(f"{len(rows)} rows, {int((rows.label == 0).sum())} harmless, {tokens:.1f} tokens each")
+    teachers = train_teachers(rows, tokenizer.vocab_size, plan, run, log, progress)
+    return Trained(distil(teachers, rows, plan, log, progress), tokenizer, rows, bags, plan)
 
 
 def write_report(bundle: Bundle, run: Path, log: Log) -> None:

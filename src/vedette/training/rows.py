@@ -24,6 +24,7 @@ _CHUNK = 20_000
 CROP = 40
 # What attackers send most counts most; a tautology is SQL far more often than XPath, and a probe is hardly an attack.
 _EMPHASIS = {"sqli": 2.0, "xss": 1.5, "cmdi": 2.0, "traversal": 1.5, "xpath": 0.4, "probe": 0.3}
+_NOISED = 80  # tokens of a noised row, at most
 SURROUND = 64  # tokens of harmless text around a row, at most, in three cases of four; else all that has room
 COLLECTED = 0.6  # share of an attack class drawn from collections, at most
 HARD = 0.4  # share of harmless rows drawn from the hardest
@@ -94,15 +95,21 @@ def rows_of(examples: Sequence[Example], tokenizer: HTTPTokenizer) -> Rows:
 
 @dataclass(slots=True)
 class Sampler:
-    """Draws training batches; `hard` are benign rows to draw more often, `extra` attack rows decided from bags."""
+    """Draws training batches; `hard` are benign rows to draw more often.
+
+    `noise` is the share of harmless rows that are torn apart: two spliced, some tokens replaced by those of others, or
+    tokens at random. That teaches that an attack is what has the form of one, not what was never seen.
+    """
 
     rows: Rows
     rng: np.random.Generator
     max_tokens: int
     hard: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    noise: float = 0.0
     _attacks: dict[int, list[NDArray[np.int64]]] = field(default_factory=dict)
     _collected: dict[int, float] = field(default_factory=dict)  # share of a class's draws from its first pool
     _benign: list[NDArray[np.int64]] = field(default_factory=list)
+    _pool: NDArray[np.int16] = field(default_factory=lambda: np.zeros(0, np.int16))  # tokens of harmless rows
     _benign_shares: list[float] = field(default_factory=list)  # of all draws, up to each origin
 
     def __post_init__(self) -> None:
@@ -148,6 +155,8 @@ class Sampler:
         return self._draw(int(pool[self._below(len(pool))]), surround=True), label
 
     def _harmless(self) -> tuple[list[int], int]:
+        if self.noise and self.rng.random() < self.noise:
+            return self._noised(self._benign_row()), 0
         if len(self.hard) and self.rng.random() < HARD:
             row = int(self.hard[self._below(len(self.hard))])
         else:
@@ -175,6 +184,31 @@ class Sampler:
         if len(text) < room and rng.random() < (SURROUNDED if surround else SURROUNDED_HARMLESS):
             text = self._surround(text, room - len(text))
         return [*context, *text[:room].tolist()]
+
+    def _noised(self, row: int) -> list[int]:
+        """Ids of a harmless row that has been torn apart, often under another row's context."""
+        rng, text, kind = self.rng, self.rows.text(row)[:_NOISED], self.rng.random()
+        if kind < 0.4:
+            other = self.rows.text(self._benign_row())[:_NOISED]
+            cut, start = self._below(len(text) + 1), self._below(len(other) + 1)
+            tail = text[cut:] if rng.random() < 0.5 else text[:0]
+            spliced = np.concatenate([text[:cut], other[start:], tail])[:_NOISED]
+            text = spliced if len(spliced) else other
+        elif kind < 0.8:
+            text = text.copy()
+            places = rng.integers(0, len(text), max(1, int(len(text) * rng.random() * 0.3)))
+            text[places] = self._tokens(len(places))
+        else:
+            text = self._tokens(4 + self._below(30))
+        context = self.rows.contexts[self.rows.context[self._below(len(self.rows)) if rng.random() < 0.3 else row]]
+        return [*context, *text[: self.max_tokens - len(context)].tolist()]
+
+    def _tokens(self, n: int) -> NDArray[np.int16]:
+        """`n` tokens of harmless rows, as often as they stand there."""
+        if not len(self._pool):
+            rows = self.rng.choice(np.flatnonzero(self.rows.label == 0), 10_000)
+            self._pool = np.concatenate([self.rows.text(int(row)) for row in rows])
+        return self._pool[self.rng.integers(0, len(self._pool), n)]
 
     def _surround(self, text: NDArray[np.int16], spare: int) -> NDArray[np.int16]:
         """Put harmless text before and behind: at most `spare` tokens of another row, or a few tokens over and over."""

@@ -13,7 +13,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from vedette.model.anomaly_detector import AnomalyDetector
 from vedette.model.detector_config import CLASSES, DetectorConfig, attack_indexes
 from vedette.tokenization.http_tokenizer import HTTPTokenizer
-from vedette.training.corpus import Bag, CorpusPlan, assign, build, examples_of
-from vedette.training.rows import Rows, Sampler, pad, rows_of
+from vedette.training.corpus import Bag, CorpusPlan, assign, build
+from vedette.training.rows import Rows, Sampler, pad
 
 Log = Callable[[str], None]
 Progress = Callable[[int, int, str], None]
@@ -35,7 +35,10 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True, slots=True)
 class TrainPlan:
-    """All choices of a run: `steps` batches of `batch` windows, four million in all."""
+    """All choices of a run: `steps` batches of `batch` windows for each teacher, then `distil_steps` for the student.
+
+    With one teacher it is the result itself.
+    """
 
     corpus: CorpusPlan = field(default_factory=CorpusPlan)
     fold: int | None = None  # sites and attack sources to leave out, which then judge
@@ -57,6 +60,10 @@ class TrainPlan:
     hard_every: int = 2_500
     hard_sample: int = 50_000
     hard_keep: float = 0.16
+    teachers: int = 2
+    distil_steps: int = 350
+    distil_batch: int = 256
+    distil_rate: float = 5e-4
     seed: int = 7
 
 
@@ -95,11 +102,11 @@ def learn_vocabulary(bags: list[Bag], run: Path, plan: TrainPlan) -> HTTPTokeniz
 
 
 class Trainer:
-    """The steps of a run, resumable from `checkpoint.pt` in the run directory."""
+    """The steps of one teacher, resumable from its `checkpoint` in the run directory."""
 
-    def __init__(self, rows: Rows, vocab_size: int, plan: TrainPlan, run: Path, log: Log) -> None:
+    def __init__(self, rows: Rows, vocab_size: int, plan: TrainPlan, checkpoint: Path, log: Log) -> None:
         torch.manual_seed(plan.seed)
-        self.rows, self.plan, self.run, self.log = rows, plan, run, log
+        self.rows, self.plan, self.checkpoint, self.log = rows, plan, checkpoint, log
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         config = DetectorConfig(vocab_size, plan.max_tokens, plan.d_model, plan.n_layers, plan.n_heads, plan.d_ff)
         self.model = AnomalyDetector(config, plan.dropout).to(self.device)
@@ -209,16 +216,15 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "hard": torch.from_numpy(self.sampler.hard),
         }
-        partial = self.run / "checkpoint.pt.new"
+        partial = self.checkpoint.with_suffix(".new")
         torch.save(state, partial)
-        partial.replace(self.run / "checkpoint.pt")
+        partial.replace(self.checkpoint)
 
     def resume(self) -> bool:
         """Load the checkpoint if there is one. Draws after a resumption differ from those of an unbroken run."""
-        path = self.run / "checkpoint.pt"
-        if not path.exists():
+        if not self.checkpoint.exists():
             return False
-        state = torch.load(path, weights_only=True, map_location=self.device)
+        state = torch.load(self.checkpoint, weights_only=True, map_location=self.device)
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -246,22 +252,19 @@ def attack_margins(model: AnomalyDetector, rows: list[list[int]], device: str = 
     return result
 
 
-def run_training(
-    data: Path, run: Path, plan: TrainPlan, processes: int, log: Log, progress: Progress
-) -> tuple[Trainer, list[Bag]]:
-    """Prepare, train and return the trainer, whose `average` is the model to ship, and the corpus."""
-    run.mkdir(parents=True, exist_ok=True)
-    (run / "plan.json").write_text(json.dumps(asdict(plan), indent=2))
-    bags = prepare_corpus(data, run, plan, processes, log)
-    tokenizer = learn_vocabulary(bags, run, plan)
-    rows = rows_of(examples_of(bags), tokenizer)
-    tokens = rows.ids.size / max(1, len(rows))
-    log(f"{len(rows)} rows, {int((rows.label == 0).sum())} harmless, {tokens:.1f} tokens each")
-    trainer = Trainer(rows, tokenizer.vocab_size, plan, run, log)
-    if trainer.resume():
-        log(f"resumed at step {trainer.step}")
-    trainer.train(progress)
-    return trainer, bags
+def train_teachers(
+    rows: Rows, vocab_size: int, plan: TrainPlan, run: Path, log: Log, progress: Progress
+) -> list[Trainer]:
+    """Train what differs in nothing but its seed, each to its end; the checkpoints stay in `run`."""
+    trainers = []
+    for number in range(plan.teachers):
+        own = replace(plan, seed=plan.seed + number)
+        trainer = Trainer(rows, vocab_size, own, run / f"checkpoint-{number + 1}.pt", log)
+        if trainer.resume():
+            log(f"teacher {number + 1} of {plan.teachers}: resumed at step {trainer.step}")
+        trainer.train(lambda done, total, note, n=number: progress(done + n * total, plan.teachers * total, note))  # type: ignore[misc]
+        trainers.append(trainer)
+    return trainers
 
 
 def summary(plan: TrainPlan) -> dict[str, Any]:

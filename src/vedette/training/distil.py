@@ -1,0 +1,67 @@
+"""One model of several: a student learns the mean of what its teachers say (Hinton et al., "Distilling the Knowledge in
+a Neural Network", 2015).
+
+What a harmless request never seen before happens to look like to one model is chance: two that differ in nothing but
+their seed rarely alarm on the same. Their mean is steadier than either, and a student of the same size holds it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vedette.model.anomaly_detector import AnomalyDetector
+from vedette.model.detector_config import attack_indexes
+from vedette.training.rows import Rows, Sampler
+from vedette.training.train import Log, Progress, Trainer, TrainPlan
+
+_NOISE = 0.3  # share of harmless rows that are torn apart: the teachers tell what to think of them
+_WARM_UP, _AVERAGE_DECAY, _WEIGHT_DECAY = 30, 0.99, 0.02
+
+
+def distil(trainers: list[Trainer], rows: Rows, plan: TrainPlan, log: Log, progress: Progress) -> AnomalyDetector:
+    """Return the student of `trainers`, which begins as the first of them; with one trainer, its average."""
+    first = trainers[0]
+    if len(trainers) == 1:
+        return first.average
+    torch.manual_seed(plan.seed)
+    teachers = [trainer.average for trainer in trainers]
+    for teacher in teachers:
+        teacher.train()  # which takes the fused attention kernel, and has no other effect: there is no dropout in it
+    student, average = (AnomalyDetector(first.average.config).to(first.device) for _ in range(2))
+    for model in (student.train(), average):
+        model.load_state_dict(first.average.state_dict())
+    optimizer = torch.optim.AdamW(student.parameters(), plan.distil_rate, betas=(0.9, 0.98), weight_decay=_WEIGHT_DECAY)
+    sampler = Sampler(rows, np.random.default_rng(plan.seed), plan.max_tokens, first.sampler.hard, _NOISE)
+    sampler.decide(np.flatnonzero(rows.label > 0))  # all rows of bags too: the teachers say which of them attack
+    batches, attacks = sampler.batches(plan.distil_batch), attack_indexes(average.config.classes)
+    for step in range(plan.distil_steps):
+        share = min(1.0, (step + 1) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / plan.distil_steps))
+        for group in optimizer.param_groups:
+            group["lr"] = plan.distil_rate * (0.02 + 0.98 * share)
+        ids = torch.from_numpy(next(batches)[0]).to(first.device)
+        with torch.no_grad():
+            told = [teacher(ids)[0] for teacher in teachers]
+        loss = _distance(student(ids)[0], told, attacks)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+        optimizer.step()
+        decay = min(_AVERAGE_DECAY, (1 + step) / (10 + step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(average.parameters()), list(student.parameters()), 1 - decay)
+        if (step + 1) % 50 == 0:
+            progress(step + 1, plan.distil_steps, f"student, loss {loss.item():.4f}")
+    log(f"distilled from {len(teachers)} teachers in {plan.distil_steps} steps")
+    return average.eval()
+
+
+def _distance(logits: Tensor, told: list[Tensor], attacks: list[int]) -> Tensor:
+    """How far `logits` (B, C) are from the mean of the teachers', in the log-odds of attack and in the classes."""
+    margin = torch.stack([one[:, attacks].logsumexp(1) for one in told]).mean(0)
+    classes = torch.stack([F.softmax(one, dim=1) for one in told]).mean(0)
+    return F.smooth_l1_loss(logits[:, attacks].logsumexp(1), margin) + F.cross_entropy(logits, classes)

@@ -1,0 +1,50 @@
+"""A student comes nearer to the mean of its teachers; one teacher alone is the result."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tests.training.test_rows import TOKENIZER, example
+from vedette.training.distil import distil
+from vedette.training.rows import Rows, rows_of
+from vedette.training.train import Trainer, TrainPlan, attack_margins
+
+PLAN = TrainPlan(
+    max_tokens=32, d_model=24, n_layers=1, n_heads=2, d_ff=32, distil_steps=60, distil_batch=32, distil_rate=3e-3
+)
+
+
+def some_rows() -> Rows:
+    harmless = [example(f"harmless words {number}", "benign", f"benign/{number % 3}") for number in range(40)]
+    return rows_of([*harmless, *(example(f"union select {number}", "sqli") for number in range(40))], TOKENIZER)
+
+
+def teacher(rows: Rows, seed: int) -> Trainer:
+    trainer = Trainer(rows, TOKENIZER.vocab_size, replace(PLAN, seed=seed), Path("unused.pt"), print)
+    with torch.no_grad():
+        for parameter in trainer.average.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    return trainer
+
+
+def test_a_student_comes_nearer_to_the_mean_of_its_teachers() -> None:
+    torch.set_num_threads(1)
+    rows = some_rows()
+    teachers = [teacher(rows, 1), teacher(rows, 2)]
+    texts = [[*rows.contexts[rows.context[row]], *rows.text(row).tolist()] for row in range(len(rows))]
+    said = [attack_margins(one.average, texts) for one in teachers]
+    lines: list[str] = []
+    student = attack_margins(distil(teachers, rows, PLAN, lines.append, lambda *told: None), texts)
+    mean = (said[0] + said[1]) / 2
+    assert np.abs(student - mean).mean() < 0.5 * np.abs(said[0] - mean).mean()
+    assert lines == ["distilled from 2 teachers in 60 steps"]
+
+
+def test_one_teacher_is_the_result() -> None:
+    rows = some_rows()
+    only = teacher(rows, 1)
+    assert distil([only], rows, PLAN, print, lambda *told: None) is only.average
