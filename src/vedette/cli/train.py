@@ -21,7 +21,7 @@ def train(
     ] = Path("runs/latest"),
     steps: Annotated[
         int | None,
-        typer.Option("--steps", metavar="N", min=1, help="Batches to train each teacher on.", show_default="the recipe's"),
+        typer.Option("--steps", metavar="N", min=1, help="Batches for each teacher.", show_default="the recipe's"),
     ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="N", help="Seed of all draws.", show_default="the recipe's")
