@@ -31,20 +31,23 @@ def teacher(rows: Rows, seed: int) -> Trainer:
     return trainer
 
 
-def test_a_student_comes_nearer_to_the_mean_of_its_teachers() -> None:
+def test_a_student_comes_nearer_to_the_mean_of_its_teachers(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     rows = some_rows()
     teachers = [teacher(rows, 1), teacher(rows, 2)]
     texts = [[*rows.contexts[rows.context[row]], *rows.text(row).tolist()] for row in range(len(rows))]
     said = [attack_margins(one.average, texts) for one in teachers]
     lines: list[str] = []
-    student = attack_margins(distil(teachers, rows, PLAN, lines.append, lambda *told: None), texts)
+    student = attack_margins(distil(teachers, rows, PLAN, tmp_path, lines.append, lambda *told: None), texts)
     mean = (said[0] + said[1]) / 2
     assert np.abs(student - mean).mean() < 0.5 * np.abs(said[0] - mean).mean()
     assert lines == ["distilled from 2 teachers in 60 steps"]
+    again = distil(teachers, rows, PLAN, tmp_path, lines.append, lambda *told: None)
+    assert np.array_equal(attack_margins(again, texts), student)
+    assert len(lines) == 1
 
 
-def test_one_teacher_is_the_result() -> None:
+def test_one_teacher_is_the_result(tmp_path: Path) -> None:
     rows = some_rows()
     only = teacher(rows, 1)
-    assert distil([only], rows, PLAN, print, lambda *told: None) is only.average
+    assert distil([only], rows, PLAN, tmp_path, print, lambda *told: None) is only.average

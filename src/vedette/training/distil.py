@@ -8,6 +8,7 @@ their seed rarely alarm on the same. Their mean is steadier than either, and a s
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,11 +24,20 @@ _NOISE = 0.3  # share of harmless rows that are torn apart: the teachers tell wh
 _WARM_UP, _AVERAGE_DECAY, _WEIGHT_DECAY = 30, 0.99, 0.02
 
 
-def distil(trainers: list[Trainer], rows: Rows, plan: TrainPlan, log: Log, progress: Progress) -> AnomalyDetector:
-    """Return the student of `trainers`, which begins as the first of them; with one trainer, its average."""
-    first = trainers[0]
+def distil(
+    trainers: list[Trainer], rows: Rows, plan: TrainPlan, run: Path, log: Log, progress: Progress
+) -> AnomalyDetector:
+    """Return the student of `trainers`, which begins as the first of them; with one trainer, its average.
+
+    The student stays in `run` and is taken from there when it stands there already.
+    """
+    first, kept = trainers[0], run / "student.pt"
     if len(trainers) == 1:
         return first.average
+    if kept.exists():
+        done = AnomalyDetector(first.average.config)
+        done.load_state_dict(torch.load(kept, weights_only=True, map_location="cpu"))
+        return done.eval()
     torch.manual_seed(plan.seed)
     teachers = [trainer.average for trainer in trainers]
     for teacher in teachers:
@@ -56,6 +66,7 @@ def distil(trainers: list[Trainer], rows: Rows, plan: TrainPlan, log: Log, progr
             torch._foreach_lerp_(list(average.parameters()), list(student.parameters()), 1 - decay)
         if (step + 1) % 50 == 0:
             progress(step + 1, plan.distil_steps, f"student, loss {loss.item():.4f}")
+    torch.save(average.state_dict(), kept)
     log(f"distilled from {len(teachers)} teachers in {plan.distil_steps} steps")
     return average.eval()
 

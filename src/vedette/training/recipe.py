@@ -48,7 +48,7 @@ def train_model(data: Path, run: Path, plan: TrainPlan, log: Log, progress: Prog
     tokens = rows.ids.size / max(1, len(rows))
     log(f"{len(rows)} rows, {int((rows.label == 0).sum())} harmless, {tokens:.1f} tokens each")
     teachers = train_teachers(rows, tokenizer.vocab_size, plan, run, log, progress)
-    return Trained(distil(teachers, rows, plan, log, progress), tokenizer, rows, bags, plan)
+    return Trained(distil(teachers, rows, plan, run, log, progress), tokenizer, rows, bags, plan)
 
 
 def write_report(bundle: Bundle, run: Path, log: Log) -> None:

@@ -61,7 +61,7 @@ class TrainPlan:
     hard_sample: int = 50_000
     hard_keep: float = 0.16
     teachers: int = 2
-    distil_steps: int = 350
+    distil_steps: int = 500
     distil_batch: int = 256
     distil_rate: float = 5e-4
     seed: int = 7
