@@ -15,7 +15,7 @@ from typing import Any
 from vedette.bundle import Bundle, default_bundle_path, load_bundle, save_bundle
 from vedette.config import Settings, WafServiceSettings
 from vedette.evaluation.curves import threshold_at_fpr
-from vedette.evaluation.folds import BUNDLE, FoldReport, evaluate_run, pool
+from vedette.evaluation.folds import BUNDLE, FoldReport, evaluate_run, is_run, pool
 from vedette.evaluation.measures import measures
 from vedette.inference.engine import load_engine
 
@@ -39,7 +39,7 @@ def summary(found: FoldReport, bundles: list[Bundle]) -> dict[str, Any]:
         "by_class": {
             name: {
                 "n": len(scores),
-                "tpr": float((scores >= report.threshold).mean()),
+                "tpr": report.by_class[name].rate,
                 "tpr_at_0.005": None if above is None else float((scores > above).mean()),
             }
             for name, scores in report.scores_by_class.items()
@@ -50,7 +50,9 @@ def summary(found: FoldReport, bundles: list[Bundle]) -> dict[str, Any]:
 
 def main() -> None:
     """Judge the runs and record what they found."""
-    runs = [Path(argument) for argument in sys.argv[1:]]
+    runs = [Path(argument) for argument in dict.fromkeys(sys.argv[1:])]
+    if not runs or not all(map(is_run, runs)):
+        sys.exit("usage: record_folds.py RUN..., runs of vedette train --fold with their bundles")
     bundles = [load_bundle(run / BUNDLE) for run in runs]
     reports = []
     for run in runs:

@@ -20,6 +20,7 @@ def report(benign: list[float], attacks: list[float], by_class: dict[str, Count]
         threshold=0.5,
         attacks=Count(len(loud), int((loud >= 0.5).sum())),
         benign=Count(len(quiet), int((quiet >= 0.5).sum())),
+        browsing=Count(len(quiet), int((quiet >= 0.5).sum())),
         skipped=0,
         by_class=by_class,
         by_site={},

@@ -57,6 +57,9 @@ def evaluate(
     from vedette.evaluation.records import read_records
     from vedette.inference.engine import load_engine
 
+    files = list(dict.fromkeys(files))
+    if (strange := next((path for path in files if path.is_dir() and not is_run(path)), None)) is not None:
+        raise ConfigError(f"{strange}: no run of vedette train --fold with its bundle", key="FILE")
     runs = [path for path in files if is_run(path)]
     if runs and (len(runs) < len(files) or model is not None):
         raise ConfigError("runs are judged by their own bundles: name no file and no --model beside them", key="FILE")

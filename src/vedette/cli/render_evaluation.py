@@ -62,7 +62,9 @@ def render_measures(console: Console, rows: Sequence[Measure]) -> None:
         between = "" if row.interval is None else f"{row.interval.low:.2%}..{row.interval.high:.2%}"
         sign = "≥" if row.at_least else "≤"
         goal = f"{sign} {100 * row.goal:g} %"
-        table.add_row(row.name, f"{row.n:,}", Text(percent(row.value), style=style), goal, between, visible(row.note))
+        table.add_row(
+            row.name, f"{row.n:,}", Text(percent(row.value), style=style), goal, between, Text(visible(row.note))
+        )
     console.print()
     console.print(table)
 

@@ -58,13 +58,14 @@ class EvaluationReport:
 
     `benign_scores` (N,) and `attack_scores` (M,) are whole requests' scores, probes left out; `is_browsing` (N,) tells
     which harmless ones name a site; `scores_by_class` are the attacks', probes too. `attacks` counts found attacks,
-    `benign` false alarms.
+    `benign` false alarms, `browsing` those of requests that name a site.
     """
 
     model_version: str
     threshold: float
     attacks: Count
     benign: Count
+    browsing: Count
     skipped: int
     by_class: dict[str, Count]
     by_site: dict[str, Count]
@@ -218,6 +219,7 @@ class _Tally:
             threshold=self.threshold,
             attacks=Count(len(self.attacks), self.found),
             benign=Count(len(self.benign), self.false_alarms),
+            browsing=Count(sum(self.browsing), sum(map(sum, self.by_site.values()))),
             skipped=self.skipped,
             by_class={name: Count(len(alarms), sum(alarms)) for name, alarms in self.by_class.items()},
             by_site={name: Count(len(alarms), sum(alarms)) for name, alarms in self.by_site.items()},

@@ -67,6 +67,7 @@ def _pooled(reports: Sequence[EvaluationReport]) -> EvaluationReport:
         threshold=reports[0].threshold,
         attacks=_sum(report.attacks for report in reports),
         benign=_sum(report.benign for report in reports),
+        browsing=_sum(report.browsing for report in reports),
         skipped=sum(report.skipped for report in reports),
         by_class=_summed([report.by_class for report in reports]),
         by_site=_summed([report.by_site for report in reports]),

@@ -51,7 +51,8 @@ class Measure:
 def measures(found: FoldReport) -> list[Measure]:
     """Return the rows for one run or several pooled."""
     judged = found.held_out
-    browsing, api = _alarms(judged, browsing=True), _alarms(judged, browsing=False)
+    browsing = judged.browsing
+    api = Count(judged.benign.n - browsing.n, judged.benign.hits - browsing.hits)
     classic = _found(judged, CLASSIC)
     above = threshold_at_fpr(judged.benign_scores[judged.is_browsing], _RATE)
     strict = _found(judged, CLASSIC, lambda report, name: _above(report.scores_by_class[name], above))
@@ -71,7 +72,7 @@ def measures(found: FoldReport) -> list[Measure]:
     rows.append(_row("SSRF and open redirect: found", _found(judged, OUTBOUND), 0.85))
     rows += _mutated(found)
     rows += [
-        _row("values that look scary: false alarms", _alarms(found.values, browsing=False), 0.005, at_least=False),
+        _row("values that look scary: false alarms", found.values.benign, 0.005, at_least=False),
         _row("API traffic: false alarms", api, 0.002, at_least=False),
         _row("generated from grammars kept apart: found", found.generated.attacks, 0.98),
     ]
@@ -114,8 +115,3 @@ def _found(
 
 def _above(scores: Scores, threshold: float | None) -> int:
     return 0 if threshold is None else int((scores > threshold).sum())
-
-
-def _alarms(report: EvaluationReport, *, browsing: bool) -> Count:
-    chosen = report.benign_scores[report.is_browsing == browsing]
-    return Count(len(chosen), int((chosen >= report.threshold).sum()))

@@ -19,6 +19,7 @@ not compete for `max_windows`.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from hashlib import blake2b
 
@@ -34,6 +35,8 @@ MAX_KEYS = 8
 MAX_GROUP_BYTES, MAX_GROUP_KEYS = 8192, 32
 _pack = msgspec.msgpack.encode
 _ENTRY_BYTES = 420  # table slot, key tuple with the heads of its texts, and value tuples of an entry
+# Names that hold a whole pair, or base64 of a JSON document: what they say may be a secret.
+_OPENED = re.compile("&|ey[JA]|ewo|W3s|WyJ")
 
 
 class SourceMemory:
@@ -55,7 +58,7 @@ class SourceMemory:
         """Return what stands for the piece `raw` of a request, None if it is not to be remembered."""
         if len(raw) > MAX_CHARS or len(name) > MAX_NAME or not self._half:
             return None
-        if location == "cookie" or is_secret(location, name) or "{" in raw or "%7" in raw:
+        if location == "cookie" or is_secret(location, name) or "{" in raw or "%7" in raw or _OPENED.search(name):
             piece = f"{location} {len(name)} {name}{raw}".encode("utf-8", "surrogatepass")
             return blake2b(piece, digest_size=16, key=self._secret).digest()
         return location, name, raw

@@ -135,10 +135,15 @@ class FieldCollector:
         `text` is what is to be read of it where that is more than the name.
         """
         text = name if text is None else text
-        if self._is_new(f"{location} {text}"):
+        if self.is_new(f"{location} {text}"):
             self.add(location, name, text, decoded_by, "name")
-        else:
-            self._again += 1
+
+    def is_new(self, name: str) -> bool:
+        """Whether a name, told with its location, has not been read before in this request; from now on it has."""
+        if self._is_new(name):
+            return True
+        self._again += 1
+        return False
 
     def _is_new(self, name: str) -> bool:
         if name in self._names:

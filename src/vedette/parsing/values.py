@@ -34,7 +34,8 @@ _OPERATORS = frozenset(
         "func text options near within slice jsonSchema"
     ).split()
 )
-_MAX_MEMBER = 32  # characters of a member's name, and of an operand of signs
+_MAX_MEMBER = 32  # characters of a member's name
+_ANYTHING = re.compile(r"[.*+^$?]{0,3}\Z")  # operands that say nothing but "whatever"
 _DANGEROUS_NAME = re.compile(r"proto|construct|classloader", re.IGNORECASE)
 # Of 8 to 11 characters without what the screen knows serialised objects and dangerous words by.
 _PLAIN_WORD = re.compile(
@@ -45,7 +46,7 @@ _PLAIN_WORD = re.compile(
 _MIN_BASE64 = 12
 # What may be base64 where plain words are the rule: capitals and small letters.
 _PACKED = re.compile(r"(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])[A-Za-z0-9+/_\-]{12,}={0,2}\Z")
-_MAX_SEGMENTS = 32  # of a path that are looked at so
+_SEGMENT_END = re.compile("[;#]")
 _MAX_PATH = 128
 _MAX_DATA_URLS = 64
 
@@ -155,7 +156,7 @@ def is_plain_word(text: str) -> bool:
 
 def is_plain_pair(name: str, value: str) -> bool:
     """True for a plain word under a plain name, of which nothing has to be read."""
-    return len(name) <= 64 and _PLAIN_WORD.match(value) is not None and _is_plain_name(name)
+    return len(name) <= 64 and _PLAIN_WORD.match(value) is not None and _is_plain_name(name) and not _is_packed(name)
 
 
 def read_name(out: FieldCollector, location: str, name: str, decoded_by: tuple[str, ...] = ()) -> None:
@@ -170,23 +171,34 @@ def read_name(out: FieldCollector, location: str, name: str, decoded_by: tuple[s
     if len(name) > 128 or not _is_plain_name(name):
         text, applied = decode(name, decoded_by, out.limits.max_decode_passes)
         out.add_name(location, text, applied)
-    if len(text) >= _MIN_BASE64 and (plain := _packed_text(text)) is not None:
+    if (
+        len(text) >= _MIN_BASE64
+        and (plain := _packed_text(text)) is not None
+        and out.is_new(f"{location} base64 {text}")
+    ):
         read_value(out, location, text, plain, (*applied, "base64"), 1)
 
 
 def read_path(out: FieldCollector, name: str, path: str) -> None:
-    """Add the path of a request, and what is base64 in it: the whole or one of its segments."""
+    """Add the path of a request, and what is base64 in it: the whole, or segments without their parameters."""
     read_value(out, "path", name, path)
     if len(path) <= _MIN_BASE64:
         return
-    segments = path.split("/", _MAX_SEGMENTS)[:_MAX_SEGMENTS]
+    segments = path.split("/")
     for piece in (path[1:], *segments) if len(segments) > 2 else (path[1:],):
-        if len(piece) >= _MIN_BASE64 and (plain := _packed_text(decoders.percent(piece))) is not None:
-            read_value(out, "path", name, plain, ("base64",), 1)
+        if len(piece) >= _MIN_BASE64:
+            text, applied = decode(_SEGMENT_END.split(piece, maxsplit=1)[0], (), out.limits.max_decode_passes)
+            if (plain := _packed_text(text)) is not None:
+                read_value(out, "path", name, plain, (*applied, "base64"), 1)
 
 
 def _packed_text(text: str) -> str | None:
     return decoders.base64_text(text) if _PACKED.match(text) else None
+
+
+@lru_cache(maxsize=16_384)
+def _is_packed(name: str) -> bool:
+    return len(name) >= _MIN_BASE64 and _packed_text(name) is not None
 
 
 @lru_cache(maxsize=16_384)
@@ -234,7 +246,7 @@ def _children(
     if not isinstance(node, JSONObject):
         return ((f"{path}[{index}]", value) for index, value in enumerate(node) if _holds_text(value))
     for key, value in node:
-        if key in _OPERATORS or (key == "prototype" and path.endswith("constructor")):
+        if key in _OPERATORS or (key == "prototype" and _last(path) == "constructor"):
             out.add_name(location, key, decoded_by, _operation(path, key, value))
         else:
             read_name(out, location, key, decoded_by)
@@ -245,8 +257,12 @@ def _children(
 def _operation(path: str, key: str, value: Any) -> str:
     """What an operator does to a member, as JSON: ``{"password": {"$gt": ""}}``. Of its operand only the shape is told,
     as it may be a secret."""
-    member = path.rpartition(".")[2].partition("[")[0][-_MAX_MEMBER:]
-    return f'{{"{member}": {{"{key}": {_shape(value)}}}}}'
+    member = json.dumps(_last(path)[-_MAX_MEMBER:], ensure_ascii=False)
+    return f'{{{member}: {{"{key}": {_shape(value)}}}}}'
+
+
+def _last(path: str) -> str:
+    return path.rpartition(".")[2].partition("[")[0]
 
 
 def _shape(value: Any) -> str:
@@ -258,7 +274,7 @@ def _shape(value: Any) -> str:
         return json.dumps(value)  # booleans and null
     if _is_number(value):
         return "-1" if value.startswith("-") else "1" if value.strip("0.") else "0"
-    return json.dumps(value) if len(value) <= _MAX_MEMBER and not any(map(str.isalnum, value)) else '"x"'
+    return f'"{value}"' if _ANYTHING.match(value) else '"x"'
 
 
 def _holds_text(node: Any) -> bool:

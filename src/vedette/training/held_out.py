@@ -9,12 +9,15 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+from urllib.parse import quote
 
-from vedette.datasets.generate import GENERATORS, generate_records
+from vedette.datasets import encoders
+from vedette.datasets.generate import GENERATORS, generate_attack
 from vedette.datasets.variants import varied
 from vedette.evaluation.folds import FILES, GENERATED, HELD_OUT, MUTATED, PLAIN, VALUES
-from vedette.training.corpus import Bag, is_copy, records_of, split_keys
+from vedette.http_request import HTTPRequest
+from vedette.training.corpus import Bag, Reader, is_copy, records_of, split_keys
 from vedette.training.split import judges
 from vedette.verdict import BENIGN
 
@@ -25,43 +28,75 @@ _MUTATED = 400  # attacks of each class, at most
 def write_held_out(data: Path, bags: list[Bag], run: Path, fold: int) -> dict[str, int]:
     """Write the records of `fold`, without those that training has seen, and variants of them; return counts.
 
-    Bare harmless values, which are no requests, go into a file of their own. Attacks made from productions that no
-    training text used go into another; attacks that are bare values are written once more, plain and mutated.
+    Bare harmless values, which are no requests, go into a file of their own. Attacks from productions that are kept out
+    of training go into another; of attacks that are bare values, the first of each class are written once more, plain
+    and in other words. The files appear when all are complete.
     """
-    seen = split_keys(bags)
-    attacks = [bag for bag in bags if bag.part == "test" and bag.label != BENIGN]
-    copies = {bag.record_id for bag in attacks if bag.record_id and is_copy(bag.windows, seen)}
-    left_out = copies | {bag.record_id for bag in bags if bag.part == "drop"}
-    rng, twins = random.Random(fold), Counter[str]()
+    writer, reader, seen = _Writer(), Reader(), split_keys(bags)
+    copies = {
+        bag.record_id for bag in bags if bag.part == "test" and bag.label != BENIGN and is_copy(bag.windows, seen)
+    }
+    disbelieved = {bag.record_id for bag in bags if bag.part == "drop"}
+    rng, twins, removed = random.Random(fold), Counter[str](), 0
     with ExitStack() as stack:
-        out = {name: stack.enter_context(gzip.open(run / name, "wt", encoding="utf-8")) for name in FILES}
-        counts = dict.fromkeys(FILES, 0)
-
-        def write(name: str, record: dict[str, Any]) -> None:
-            counts[name] += 1
-            out[name].write(json.dumps({key: value for key, value in record.items() if value is not None}) + "\n")
-
+        writer.open(run, stack)
         for record, part in records_of(data, fold):
-            if part != "test" or record.get("id") in left_out:
+            identifier, is_value = str(record.get("id", "")), record.get("kind") == "value"
+            if part != "test":
                 continue
-            is_value = record.get("kind") == "value"
             if record["label"] == BENIGN:
-                write(VALUES if is_value else HELD_OUT, record)
-            elif judges(record):
-                write(HELD_OUT, record)
+                writer.write(VALUES if is_value else HELD_OUT, record)
+            elif identifier not in disbelieved and judges(record):
+                if identifier in copies or (is_value and is_copy(reader.windows(_argument(record["value"])), seen)):
+                    removed += 1
+                    continue
+                writer.write(HELD_OUT, record)
                 if is_value and twins[record["class"]] < _MUTATED:
                     twins[record["class"]] += 1
-                    write(PLAIN, record)
+                    writer.write(PLAIN, record)
                     kept = {key: record.get(key) for key in ("id", "label", "class", "source")}
-                    write(MUTATED, {**kept, "kind": "request", **varied(record["value"], record["class"], rng)})
-        for record in _generated(fold):
-            write(GENERATED, record)
-    return {**counts, "copies removed": len(copies)}
+                    varied_one = varied(record["value"], record["class"], rng)
+                    writer.write(MUTATED, {**kept, "kind": "request", **varied_one})
+        for record in _generated(fold, reader, seen):
+            writer.write(GENERATED, record)
+    for name in FILES:
+        (run / f"{name}.new").replace(run / name)
+    return {**writer.counts, "copies removed": removed}
 
 
-def _generated(fold: int) -> Iterator[dict[str, Any]]:
+class _Writer:
+    """The files of a run, and how many records each has got."""
+
+    def __init__(self) -> None:
+        self.counts = dict.fromkeys(FILES, 0)
+        self._files: dict[str, IO[str]] = {}
+
+    def open(self, run: Path, stack: ExitStack) -> None:
+        for name in FILES:
+            file = gzip.open(run / f"{name}.new", "wt", encoding="utf-8")  # noqa: SIM115 - the stack closes it
+            self._files[name] = stack.enter_context(file)
+
+    def write(self, name: str, record: dict[str, Any]) -> None:
+        self.counts[name] += 1
+        self._files[name].write(json.dumps({k: value for k, value in record.items() if value is not None}) + "\n")
+
+
+def _argument(value: str) -> HTTPRequest:
+    return HTTPRequest("GET", "/?q=" + quote(value, safe="", errors="surrogatepass"))
+
+
+def _generated(fold: int, reader: Reader, seen: set[str]) -> Iterator[dict[str, Any]]:
+    """Attacks from productions kept out of training, where that did not make the same from others."""
+    rng = random.Random(f"kept apart {fold}")
     for name in GENERATORS:
-        if name != BENIGN:
-            yield from generate_records(
-                _GENERATED, fold, attack_share=1.0, classes=(name,), split="holdout", mutate_share=0.0
-            )
+        for number in range(_GENERATED if name != BENIGN else 0):
+            value = generate_attack(name, rng, split="holdout")
+            if not is_copy(reader.windows(_argument(value)), seen):
+                placed = encoders.place(value, rng, location=encoders.usual_location(name, rng))
+                yield {
+                    "id": f"kept-apart-{name}-{number}",
+                    "label": "attack",
+                    "class": name,
+                    "kind": "request",
+                    **placed,
+                }

@@ -31,13 +31,24 @@ def train_bundle(data: Path, run: Path, out: Path, plan: TrainPlan, log: Log, pr
     if not list(data.glob("*/*.jsonl.xz")):
         raise ConfigError(f"{data}: holds no data set (expected attacks/*.jsonl.xz and benign/*.jsonl.xz)", key="data")
     run.mkdir(parents=True, exist_ok=True)
-    (run / "plan.json").write_text(json.dumps(asdict(plan), indent=2))
+    _keep_plan(run / "plan.json", plan)
     trained = train_model(data, run, plan, log, progress)
     bundle = finish(trained, data, run, out, log)
     if plan.fold is not None:
         log(f"held-out records: {write_held_out(data, trained.bags, run, plan.fold)}")
         write_report(bundle, run, log)
     return bundle
+
+
+def _keep_plan(path: Path, plan: TrainPlan) -> None:
+    """Write the plan; a run that was begun with another one is refused, but for the number of steps."""
+    now = json.loads(json.dumps(asdict(plan)))
+    if path.exists():
+        before = json.loads(path.read_text("utf-8"))
+        other = sorted(key for key in now.keys() | before.keys() if now.get(key) != before.get(key) and key != "steps")
+        if other:
+            raise ConfigError(f"{path.parent}: holds a run of another plan ({', '.join(other)} differ)", key="run")
+    path.write_text(json.dumps(now, indent=2) + "\n", "utf-8")
 
 
 def train_model(data: Path, run: Path, plan: TrainPlan, log: Log, progress: Progress) -> Trained:

@@ -196,7 +196,7 @@ class Sampler:
             text = spliced if len(spliced) else other
         elif kind < 0.8:
             text = text.copy()
-            places = rng.integers(0, len(text), max(1, int(len(text) * rng.random() * 0.3)))
+            places = rng.integers(0, len(text), min(len(text), 1 + int(len(text) * rng.random() * 0.3)))
             text[places] = self._tokens(len(places))
         else:
             text = self._tokens(4 + self._below(30))
