@@ -97,6 +97,10 @@ def test_runs_that_left_out_a_fold_are_judged_by_their_own_bundles(
         status, out, err = vedette("evaluate", *wrong)
         assert (status, out) == (2, "")
         assert "their own bundles" in err
+    (tmp_path / "three").mkdir()
+    status, out, err = vedette("evaluate", "one", "three")
+    assert (status, out) == (2, "")
+    assert "three: no run of vedette train --fold" in err
     (tmp_path / "two" / FILES[2]).unlink()
     assert FILES[2] in vedette("evaluate", "two")[2]
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from rich.console import Console
 
 from tests.evaluation.test_evaluate import entry
 from tests.inference.small_model import small_engine
+from vedette.cli.render_evaluation import render_measures
 from vedette.evaluation.evaluate import evaluate
 from vedette.evaluation.folds import FoldReport, pool
 from vedette.evaluation.measures import Measure, measures
@@ -87,3 +89,17 @@ def test_nothing_judged_gives_dashes_not_errors() -> None:
     rows = measures(found([]))
     assert row(rows, "browsing: false alarms").value is None
     assert row(rows, "classic families: worst").value is None
+
+
+def test_runs_keep_their_own_thresholds() -> None:
+    engine, alarm = small_engine(), [entry("a+%3C+b", "benign", site="loud.example")]
+    reports = [evaluate(alarm, engine, threshold) for threshold in (0.5, 1.0)]
+    both = pool([FoldReport(*[report] * 5) for report in reports])
+    assert (both.held_out.browsing.n, both.held_out.browsing.hits) == (2, 1)
+    assert row(measures(both), "browsing: false alarms").value == 0.5
+
+
+def test_names_from_the_data_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    loud = [entry("a+%3C+b", "benign", site="[/a][red]x")]
+    render_measures(Console(width=140), measures(found(loud)))
+    assert "[/a][red]x" in capsys.readouterr().out

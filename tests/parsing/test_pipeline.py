@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import gzip
 import json
 import random
@@ -226,9 +227,12 @@ def test_time_is_linear_in_the_body(flood: str) -> None:
         content_type = "multipart/form-data; boundary=B" if body[:2] == b"--" else ""
         spent = []
         for _ in range(3):
+            gc.collect()  # whose cost hangs on all that the other tests have left
+            gc.disable()
             start = time.process_time()
             parse(body, content_type)
             spent.append(time.process_time() - start)
+            gc.enable()
         return min(spent)
 
     assert cost(256 * 1024) < 28 * cost(32 * 1024) + 0.05
@@ -245,3 +249,45 @@ def test_nested_encodings_do_not_multiply() -> None:
             break
     parsed = parse(text.encode())
     assert sum(len(field.value) for field in parsed.fields) < 8 * len(text)
+
+
+PACKED = "JyB1bmlvbiBzZWxlY3QgdXNlcixwYXNzd29yZCBmcm9tIHVzZXJzLS0gLQ"
+
+
+class NothingKnown:
+    """As a service that has seen nothing yet: plain pairs are passed over."""
+
+    def key(self, location: str, name: str, raw: str) -> None:
+        return None
+
+    def key_of_group(self, pieces: object) -> None:
+        return None
+
+    def recall(self, key: object) -> None:
+        return None
+
+
+@pytest.mark.parametrize("place", ["query", "cookie", "header"])
+def test_a_packed_name_of_a_plain_pair_is_read_by_a_service_too(place: str) -> None:
+    headers = {"query": (), "cookie": (("Cookie", f"{PACKED}=1"),), "header": ((PACKED, "1"),)}[place]
+    request = HTTPRequest("GET", f"/?{PACKED}=1" if place == "query" else "/", headers)
+    for known in (None, NothingKnown()):
+        fields = ParsingPipeline().parse(request, known).fields
+        assert any("union select" in field.value for field in fields if field.location == place), known
+
+
+def test_a_packed_name_that_comes_again_is_read_once() -> None:
+    body = json.dumps([{PACKED: 1, "a": f"some text {n} here"} for n in range(3_000)]).encode()
+    parsed = ParsingPipeline().parse(HTTPRequest("POST", "/", (("Content-Type", "application/json"),), body))
+    assert sum("union select" in field.value for field in parsed.fields) == 1
+    assert parsed.not_inspected == []
+
+
+def test_an_operand_that_may_be_a_secret_is_not_told() -> None:
+    body = json.dumps({"password": {"$eq": "!@#$%^&*", "$ne": "hunter2", "$in": ["!?!"], "$regex": ".*"}}).encode()
+    fields = ParsingPipeline().parse(HTTPRequest("POST", "/", (("Content-Type", "application/json"),), body)).fields
+    names = [field.value for field in fields if field.kind == "name"]
+    assert names == [
+        '{"password": {"$eq": "x"}}', '{"password": {"$ne": "x"}}', '{"password": {"$in": ["x"]}}',
+        '{"password": {"$regex": ".*"}}',
+    ]  # fmt: skip
