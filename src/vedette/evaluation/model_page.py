@@ -14,6 +14,23 @@ _INTRODUCTION = """\
 A small Transformer encoder that reads one field of a request at a time. Trained from the sources below;
 the recipe is explained in [training.md](training.md).
 """
+_USE = """\
+## Intended use
+
+Judging HTTP requests to web applications and APIs in front of or inside them, beside their own checks, never instead of
+them. A verdict is about one request: it knows nothing of sessions, rates, accounts or what the application does with a
+field. Before it blocks on a site, let it watch (`mode: monitor`) and look at what it would have blocked.
+
+## Known blind spots
+
+- What is harmless elsewhere and an attack only here: plain outside addresses handed to a fetching or redirecting
+  application, other people's identifiers, business logic. Paths that scanners ask for (`probe`) alone never alarm.
+- What the screen keeps from the model ([screen.md](screen.md)), such as objects packed by zlib or written as
+  hexadecimal digits, and base64 in the middle of other text.
+- Harmless text close to an attack, within 32 tokens, lowers its score: the row on mutated attacks tells by how much.
+- Query languages that look like injections (OData, GraphQL with arguments, expressions in rule engines), console
+  commands and code in fields of developers' tools raise more false alarms than browsing does: see API traffic.
+"""
 _FOLDS = """\
 Not figures of the shipped weights, which trained on every attack source: {folds} models of the same recipe ({steps}
 steps) each left out a quarter of the sites and API collections and a group of attack sources, and judged these; their
@@ -34,6 +51,7 @@ def model_page(manifest: Manifest, mark: str) -> str:
     parts = [
         f"# The model `{manifest.version}`\n\n{mark}\n",
         _INTRODUCTION,
+        _USE,
         _table("Architecture", ("size", "value"), _architecture(manifest.config)),
         _held_out(held_out),
         _familiar(held_out.get("folds", [])),

@@ -1,10 +1,10 @@
 """The recipe: data directory in, bundle out. `make train` and `vedette train` run this.
 
     corpus -> vocabulary -> rows -> steps (warm-up, cosine; hardest harmless rows re-drawn; bags decided twice)
-           -> averaged weights -> calibration on sites never trained on -> bundle, report, plots
+           -> averaged weights of two teachers -> a student -> calibration on sites never trained on -> bundle
 
-Every stage is kept in the run directory, so that a run that was cut off goes on where it stopped: the corpus and the
-vocabulary as files, the steps as a checkpoint. Same data, plan and seed give the same draws.
+The stages are kept in the run directory, so that a run that was cut off goes on where it stopped: the corpus and the
+vocabulary as files, the steps of each teacher as a checkpoint, the student. Same data, plan and seed give the same draws.
 """
 
 from __future__ import annotations
