@@ -21,6 +21,7 @@ _DOCUMENTS = (
     "mutation {name}(${word}: Input!) {{ {fields} }}",
     "subscription {name}{{{fields}}}",
 )
+_TYPES = ("ID!", "ID", "String!", "String", "Int!", "Int", "Boolean", "[ID!]!", "[String!]", "Float", "Input!", "Date")
 _DOCTYPES = (
     "<!DOCTYPE",
     "<!doctype",
@@ -46,10 +47,35 @@ def graphql_document(rng: random.Random) -> str:
     """Return a GraphQL fragment, an operation, or both, as a client library would send it."""
     name = rng.choice(_WORDS).title() + rng.choice(_WORDS).title()
     fragment = f"fragment {name} on {name}{rng.choice(('', '_v2', 'Type'))}{{{_selection(rng, 3)}}}"
-    if rng.random() < 0.4:
+    draw = rng.random()
+    if draw < 0.3:
         return fragment
+    if draw < 0.65:
+        return _with_arguments(rng)
     operation = rng.choice(_DOCUMENTS).format(name=name, word=rng.choice(_WORDS), fields=_selection(rng, 3))
     return rng.choice((operation, f"{operation} {fragment}"))
+
+
+def _with_arguments(rng: random.Random) -> str:
+    """An operation whose root fields take variables or literals, loose or without a space too many."""
+    close = rng.random() < 0.5
+    names = rng.sample(_WORDS, rng.randint(1, 3))
+    colon, comma = (":", ",") if close else (": ", ", ")
+    given = comma.join(f"${name}{colon}{rng.choice(_TYPES)}" for name in names)
+    roots = []
+    for _ in range(rng.choice((1, 1, 1, 2))):
+        arguments = comma.join(f"{name}{colon}{rng.choice((f'${name}', f'${name}', _literal(rng)))}" for name in names)
+        fields = " ".join(rng.sample(_WORDS, rng.randint(1, 6)))
+        inner = f"{{{fields}}}" if close else f" {{ {fields} }}"
+        roots.append(f"{rng.choice(_WORDS)}{rng.choice(('', 's', 'ById', 'List'))}({arguments}){inner}")
+    kind = rng.choice(("query", "query", "query", "mutation", "subscription"))
+    title = rng.choice(("", f" get{rng.choice(_WORDS).title()}", f" {rng.choice(_WORDS).title()}Page"))
+    body = " ".join(roots)
+    return f"{kind}{title}({given}){{{body}}}" if close else f"{kind}{title}({given}) {{ {body} }}"
+
+
+def _literal(rng: random.Random) -> str:
+    return rng.choice((str(rng.randint(1, 5000)), f'"{rng.choice(_WORDS)}"', "true", "ASC", f"[{rng.randint(1, 9)}]"))
 
 
 def _selection(rng: random.Random, depth: int) -> str:

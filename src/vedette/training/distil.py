@@ -2,7 +2,8 @@
 a Neural Network", 2015).
 
 What a harmless request never seen before happens to look like to one model is chance: two that differ in nothing but
-their seed rarely alarm on the same. Their mean is steadier than either, and a student of the same size holds it.
+their seed rarely alarm on the same. Their mean is steadier than either, and a student of the same size holds it. Where
+both are wrong about a harmless row, the student learns what is true.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from vedette.training.rows import Rows, Sampler
 from vedette.training.train import Log, Progress, Trainer, TrainPlan
 
 _NOISE = 0.3  # share of harmless rows that are torn apart: the teachers tell what to think of them
+_CALM = -3.0  # log-odds that a harmless row is to have at most, whatever the teachers say
 _WARM_UP, _AVERAGE_DECAY, _WEIGHT_DECAY = 30, 0.99, 0.02
 
 
@@ -53,10 +55,10 @@ def distil(
         share = min(1.0, (step + 1) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / plan.distil_steps))
         for group in optimizer.param_groups:
             group["lr"] = plan.distil_rate * (0.02 + 0.98 * share)
-        ids = torch.from_numpy(next(batches)[0]).to(first.device)
+        ids, labels = (torch.from_numpy(part).to(first.device) for part in next(batches))
         with torch.no_grad():
             told = [teacher(ids)[0] for teacher in teachers]
-        loss = _distance(student(ids)[0], told, attacks)
+        loss = _distance(student(ids)[0], told, labels == 0, attacks)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(student.parameters(), 1.0)
@@ -71,8 +73,15 @@ def distil(
     return average.eval()
 
 
-def _distance(logits: Tensor, told: list[Tensor], attacks: list[int]) -> Tensor:
-    """How far `logits` (B, C) are from the mean of the teachers', in the log-odds of attack and in the classes."""
+def _distance(logits: Tensor, told: list[Tensor], harmless: Tensor, attacks: list[int]) -> Tensor:
+    """How far `logits` (B, C) are from the mean of the teachers', in the log-odds of attack and in the classes.
+
+    Where the teachers call a row that is `harmless` (B,) an attack, they are corrected.
+    """
     margin = torch.stack([one[:, attacks].logsumexp(1) for one in told]).mean(0)
     classes = torch.stack([F.softmax(one, dim=1) for one in told]).mean(0)
+    wrong = harmless & (margin > _CALM)
+    margin = margin.masked_fill(wrong, _CALM)
+    benign = F.one_hot(torch.zeros_like(wrong, dtype=torch.long), logits.shape[1]).to(classes.dtype)
+    classes = torch.where(wrong.unsqueeze(1), benign, classes)
     return F.smooth_l1_loss(logits[:, attacks].logsumexp(1), margin) + F.cross_entropy(logits, classes)

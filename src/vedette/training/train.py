@@ -4,7 +4,8 @@
            -> averaged weights of two teachers -> a student -> calibration on sites never trained on -> bundle
 
 The stages are kept in the run directory, so that a run that was cut off goes on where it stopped: the corpus and the
-vocabulary as files, the steps of each teacher as a checkpoint, the student. Same data, plan and seed give the same draws.
+vocabulary as files, the steps of each teacher as a checkpoint, the student. Same data, plan and seed give the same
+draws.
 """
 
 from __future__ import annotations
