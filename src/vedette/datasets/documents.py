@@ -12,7 +12,10 @@ _WORDS = (
     "id name type title url slug body image link price sku qty color size total date items edges node cursor page "
     "media platform overlay style theme owner tags meta created updated status email phone city country text label "
     "value key product category brand stock rating count first last parent children locale currency discount badge "
-    "video file alt width height mobile desktop header footer menu icon font"
+    "video file alt width height mobile desktop header footer menu icon font "
+    "user users search viewer me node nodes login account customer cart order orders post posts comment comments message "
+    "messages repository issues pageInfo totalCount address addresses team project projects task events query filter "
+    "session token role roles group groups job file files report query language profile settings config input result"
 ).split()
 _DOCUMENTS = (
     "query {name}(${word}: String!, $n: Int) {{ {fields} }}",
@@ -59,7 +62,7 @@ def graphql_document(rng: random.Random) -> str:
 def _with_arguments(rng: random.Random) -> str:
     """An operation whose root fields take variables or literals, loose or without a space too many."""
     close = rng.random() < 0.5
-    names = rng.sample(_WORDS, rng.randint(1, 3))
+    names = rng.sample(("q", "n", "s", "first", "after", "input", "where", *_WORDS), rng.randint(1, 3))
     colon, comma = (":", ",") if close else (": ", ", ")
     given = comma.join(f"${name}{colon}{rng.choice(_TYPES)}" for name in names)
     roots = []

@@ -182,7 +182,7 @@ def read_name(out: FieldCollector, location: str, name: str, decoded_by: tuple[s
 def read_path(out: FieldCollector, name: str, path: str) -> None:
     """Add the path of a request, and what is base64 in it: the whole, or segments without their parameters."""
     read_value(out, "path", name, path)
-    if len(path) <= _MIN_BASE64:
+    if len(path) <= _MIN_BASE64 or (path.islower() and "%" not in path):  # base64 has capitals
         return
     segments = path.split("/")
     for piece in (path[1:], *segments) if len(segments) > 2 else (path[1:],):
