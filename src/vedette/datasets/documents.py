@@ -13,9 +13,10 @@ _WORDS = (
     "media platform overlay style theme owner tags meta created updated status email phone city country text label "
     "value key product category brand stock rating count first last parent children locale currency discount badge "
     "video file alt width height mobile desktop header footer menu icon font "
-    "user users search viewer me node nodes login account customer cart order orders post posts comment comments message "
-    "messages repository issues pageInfo totalCount address addresses team project projects task events query filter "
-    "session token role roles group groups job file files report query language profile settings config input result"
+    "user users search viewer me node nodes login account customer cart order orders post posts comment comments "
+    "message messages repository issues pageInfo totalCount address addresses team project projects task events query "
+    "filter session token role roles group groups job file files report query language profile settings config input "
+    "result"
 ).split()
 _DOCUMENTS = (
     "query {name}(${word}: String!, $n: Int) {{ {fields} }}",
