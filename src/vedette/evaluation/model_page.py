@@ -32,12 +32,12 @@ field. Before it blocks on a site, let it watch (`mode: monitor`) and look at wh
   commands and code in fields of developers' tools raise more false alarms than browsing does: see API traffic.
 """
 _FOLDS = """\
-These are not figures of the shipped weights, which trained on every attack source: {folds} models, of this recipe or of what
-it was before its last change ([experiments.md](experiments.md)), of {steps} steps, left out each
-a quarter of the sites and API collections and a group of attack sources, and judged these; their calibrated scores are
-pooled: {attacks:,} attacks and {benign:,} harmless whole requests. Copies of training attacks are removed after
-decoding, numbers, spaces and quotes aside. The figures are those of `vedette evaluate RUN...` on the runs of
-`vedette train --fold`.
+These are not figures of the shipped weights, which trained on every attack source. {folds} models, of this
+recipe or of what it was before its last change ([experiments.md](experiments.md)), {steps} steps long, each
+left out a quarter of the sites and API collections and a group of attack sources, and judged these; their
+calibrated scores are pooled: {attacks:,} attacks and {benign:,} harmless whole requests. Copies of training
+attacks are removed after decoding, numbers, spaces and quotes aside. The figures are those of `vedette evaluate
+RUN...` on the runs of `vedette train --fold`.
 """
 _COUNTS = """\
 Counts are records; a bare value in training counts twice, because it is placed twice. Which fold leaves out
