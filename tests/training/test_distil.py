@@ -23,18 +23,20 @@ def some_rows() -> Rows:
     return rows_of([*harmless, *(example(f"union select {number}", "sqli") for number in range(40))], TOKENIZER)
 
 
-def teacher(rows: Rows, seed: int) -> Trainer:
+def teacher(rows: Rows, seed: int, lower: float = 0.0) -> Trainer:
+    """A teacher at random, whose log-odds of attack are `lower` than as they come."""
     trainer = Trainer(rows, TOKENIZER.vocab_size, replace(PLAN, seed=seed), Path("unused.pt"), print)
     with torch.no_grad():
         for parameter in trainer.average.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
+        trainer.average.odds.bias.sub_(lower)
     return trainer
 
 
 def test_a_student_comes_nearer_to_the_mean_of_its_teachers(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     rows = some_rows()
-    teachers = [teacher(rows, 1), teacher(rows, 2)]
+    teachers = [teacher(rows, 1, lower=6.0), teacher(rows, 2, lower=6.0)]
     texts = [[*rows.contexts[rows.context[row]], *rows.text(row).tolist()] for row in range(len(rows))]
     said = [attack_margins(one.average, texts) for one in teachers]
     lines: list[str] = []
@@ -45,6 +47,19 @@ def test_a_student_comes_nearer_to_the_mean_of_its_teachers(tmp_path: Path) -> N
     again = distil(teachers, rows, PLAN, tmp_path, lines.append, lambda *told: None)
     assert np.array_equal(attack_margins(again, texts), student)
     assert len(lines) == 1
+
+
+def test_teachers_that_call_harmless_rows_attacks_are_corrected(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    rows = some_rows()
+    teachers = [teacher(rows, 1), teacher(rows, 2)]
+    texts = [[*rows.contexts[rows.context[row]], *rows.text(row).tolist()] for row in range(len(rows))]
+    before = attack_margins(teachers[0].average, texts)
+    after = attack_margins(distil(teachers, rows, PLAN, tmp_path, print, lambda *told: None), texts)
+    harmless, attacks = rows.label == 0, rows.label > 0
+    assert before[harmless].min() > -3.0
+    assert after[harmless].mean() < before[harmless].mean() - 0.5
+    assert after[attacks].mean() - after[harmless].mean() > before[attacks].mean() - before[harmless].mean() + 0.3
 
 
 def test_one_teacher_is_the_result(tmp_path: Path) -> None:
