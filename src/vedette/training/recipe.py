@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
 from pathlib import Path
 
 from vedette.bundle import Bundle
@@ -17,7 +16,7 @@ from vedette.training.distil import distil
 from vedette.training.finish import Trained, engine_of, finish
 from vedette.training.held_out import write_held_out
 from vedette.training.rows import rows_of
-from vedette.training.train import Log, Progress, TrainPlan, learn_vocabulary, prepare_corpus, train_teachers
+from vedette.training.train import Log, Progress, TrainPlan, learn_vocabulary, prepare_corpus, summary, train_teachers
 
 
 def train_bundle(data: Path, run: Path, out: Path, plan: TrainPlan, log: Log, progress: Progress) -> Bundle:
@@ -42,7 +41,7 @@ def train_bundle(data: Path, run: Path, out: Path, plan: TrainPlan, log: Log, pr
 
 def _keep_plan(path: Path, plan: TrainPlan) -> None:
     """Write the plan; a run that was begun with another one is refused, but for the number of steps."""
-    now = json.loads(json.dumps(asdict(plan)))
+    now = summary(plan)
     if path.exists():
         before = json.loads(path.read_text("utf-8"))
         other = sorted(key for key in now.keys() | before.keys() if now.get(key) != before.get(key) and key != "steps")
