@@ -17,7 +17,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check --constraint constraints.txt
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-BUILD := pyproject.toml constraints.txt hatch_build.py $(wildcard src/vedette/native/*.c)
+BUILD := pyproject.toml constraints.txt hatch_build.py $(wildcard src/vedette/native/*.c src/vedette/native/*.h src/vedette/native/regex_to_c.py src/vedette/tokenization/screen*.py src/vedette/tokenization/text_view.py src/vedette/parsing/shapes.py)
 
 # A stamp names what was installed, so that a second run starts at once.
 $(DEV)/.stamp: $(BUILD)

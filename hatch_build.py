@@ -1,8 +1,11 @@
 """Build hook: compiles the inner loops in C (src/vedette/native) when Vedette is installed.
 
+The regular expressions of the screen and of the parsers become C as well (native/regex_to_c.py).
+
 Takes the compiler that the machine has (`CC`, cc, gcc or clang), else the one in the `ziglang` wheel, which pip then
 fetches for the build alone. Where compiling fails the installation goes on without: Vedette then runs its model by
-onnxruntime; so it does with `CC=/bin/false`. No Python headers are needed, as the library is called by ctypes.
+onnxruntime; so it does with `CC=/bin/false`. No Python headers are needed: the library
+is called by ctypes and through Python's stable ABI (native/python_abi.h).
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import types
 import zlib
 from pathlib import Path
 from typing import Any
@@ -24,9 +28,12 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 FOLDER = Path("src/vedette/native")
 SOURCES = ("detector.c", "bpe.c")
+MODULE = "module.c"
 LIBRARY = "_native.so"
 # Nothing that lets a compiler reorder sums: what builds differ by is the rounding of fused products.
-FLAGS = "-O3 -std=gnu11 -mavx2 -mfma -fPIC -shared -fno-math-errno -fno-trapping-math -ffp-contract=fast".split()
+FLAGS = "-O3 -std=gnu11 -mavx2 -mfma -fPIC -fno-math-errno -fno-trapping-math -ffp-contract=fast".split()
+# Thousands of small functions: better optimised, they take half a minute to compile and run no faster.
+MODULE_FLAGS = "-O1 -foptimize-sibling-calls".split()
 TIMEOUT_S = 300
 
 
@@ -60,12 +67,12 @@ class NativeBuildHook(BuildHookInterface[Any]):
         self.scratch = tempfile.mkdtemp(prefix="vedette-build-")
         built = Path(self.scratch) / LIBRARY
         try:
-            compile_to(built, [folder / name for name in SOURCES])
+            compile_to(built, folder)
             if version == "editable":
                 beside = folder / f".{LIBRARY}.{os.getpid()}"
                 shutil.copy(built, beside)
                 beside.replace(folder / LIBRARY)  # a running service keeps the file that it has open
-        except (OSError, ValueError, subprocess.SubprocessError) as error:
+        except (OSError, ValueError, ImportError, subprocess.SubprocessError) as error:
             if version == "editable":
                 with contextlib.suppress(OSError):
                     (folder / LIBRARY).unlink(missing_ok=True)
@@ -83,11 +90,38 @@ class NativeBuildHook(BuildHookInterface[Any]):
             shutil.rmtree(self.scratch, ignore_errors=True)
 
 
-def compile_to(library: Path, sources: list[Path]) -> None:
-    """Compile `sources`; the library knows their checksum, by which a stale one is told (native/loader.py)."""
-    checksum = zlib.crc32(b"".join(path.read_bytes() for path in sorted(sources)))
+def compile_to(library: Path, folder: Path) -> None:
+    """Compile what is in `folder`; the library knows its checksum, by which a stale one is told (native/loader.py)."""
+    sources = sorted([*folder.glob("*.c"), *folder.glob("*.h")])
+    checksum = zlib.crc32(b"".join(path.read_bytes() for path in sources))
     command = compiler() or [sys.executable, "-m", "ziglang", "cc", "-fno-sanitize=undefined"]
-    subprocess.run(  # noqa: S603 - the compiler of whoever installs
-        [*command, *FLAGS, f"-DSOURCES={checksum}u", "-o", str(library), *map(str, sources), "-lm"],
-        check=True, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S,
-    )  # fmt: skip
+    scratch = library.parent
+    (scratch / "patterns.h").write_text(_patterns(folder.parent))
+    names = [str(folder / name) for name in SOURCES]
+    module = str(scratch / "module.o")
+    undefined = ["-Wl,-undefined,dynamic_lookup"] if sys.platform == "darwin" else []  # Python is found on loading
+    for more in (
+        [*MODULE_FLAGS, f"-I{scratch}", "-c", "-o", module, str(folder / MODULE)],
+        [f"-DSOURCES={checksum}u", "-shared", *undefined, "-o", str(library), *names, module, "-lm"],
+    ):
+        subprocess.run(  # noqa: S603 - the compiler of whoever installs
+            [*command, *FLAGS, *more], check=True, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S
+        )
+
+
+def _patterns(package: Path) -> str:
+    """Return patterns.h. Its modules import `re` and no more, so they are there before Vedette's dependencies are."""
+    stub = types.ModuleType("vedette")
+    stub.__path__ = [str(package)]
+    kept = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "vedette"}
+    sys.modules["vedette"] = stub
+    try:
+        from vedette.native.regex_to_c import patterns_h
+        from vedette.parsing.native_reading import RULES as READING
+        from vedette.tokenization.native_screen import RULES as SCREEN
+
+        return patterns_h([SCREEN, READING])
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "vedette"]:
+            del sys.modules[name]
+        sys.modules.update(kept)

@@ -30,7 +30,7 @@ from vedette.inference.score_memory import Key, Remembered, ScoreMemory
 from vedette.inference.source_memory import SourceMemory
 from vedette.parsing.pipeline import ParsingPipeline
 from vedette.sinks.masking import excerpt, is_secret, short_name
-from vedette.tokenization.text_view import view
+from vedette.tokenization.native_screen import view
 from vedette.verdict import Degraded, Finding, NotInspected, Verdict
 
 if TYPE_CHECKING:

@@ -1,20 +1,62 @@
-"""Inner loops in C, compiled when the package is installed (hatch_build.py) and called by ctypes.
+"""Inner loops in C, compiled into one library when the package is installed (hatch_build.py).
 
-    detector.c   the detector's forward pass   inference/runtime_native.py
-    bpe.c        byte-pair encoding            tokenization/native_bpe.py
+    detector.c   the detector's forward pass   inference/runtime_native.py    called by ctypes
+    bpe.c        byte-pair encoding            tokenization/native_bpe.py     called by ctypes
+    module.c     the screen, the text view     tokenization/native_screen.py  a module of Python
+                 pairs, escapes, JSON          parsing/native_reading.py      the same module
 
-Each has a slower twin that does the same; where the library is missing, the twin does the work.
+Each has a slower twin that does the same; where the library is missing, the twin does the work. The module keeps to
+Python's stable ABI, so one build serves every Python from 3.11 on.
 """
 
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import platform
 import zlib
 from functools import cache
 from pathlib import Path
+from typing import Protocol, cast
+
+from vedette.native.rules import Rules
 
 LIBRARY = Path(__file__).with_name("_native.so")
+
+
+class NativeModule(Protocol):
+    """The functions in C that stand in for those of their names. None for an answer means that only the twin knows."""
+
+    def rules(self) -> list[int]:
+        """Return the checksums of the `Rules` that it was compiled from."""
+
+    def is_inert(self, text: str, is_path: bool, whole: bool, /) -> bool | None:
+        """As `screen.is_inert`."""
+
+    def is_inert_name(self, text: str, /) -> bool | None:
+        """As `screen.is_inert_name`."""
+
+    def is_loaded(self, text: str, /) -> bool | None:
+        """As `screen.is_loaded`."""
+
+    def hot_spots(self, text: str, join: int, /) -> list[tuple[int, int]] | None:
+        """As `screen.hot_spots`."""
+
+    def view(self, text: str, /) -> str | None:
+        """As `text_view.view`."""
+
+    def pieces(self, text: str, separator: str, most: int, /) -> tuple[int, list[str]] | None:
+        """Split pairs; return how many are plain, and the others. None where bare separators may have torn one."""
+
+    def is_plain_pair(self, name: str, value: str, /) -> bool | None:
+        """As `values.is_plain_pair`."""
+
+    def percent(self, text: str, /) -> str | None:
+        """As `decoders.percent`."""
+
+    def json(self, text: str, path: str, deepest: int, /) -> tuple[int, int, list[tuple[str, str | None]]] | None:
+        """Read a document: how many strings it holds that are no numbers, how many of them are plain words, and in
+        order the others with their paths and the names that are not plain, with None."""
 
 
 @cache
@@ -27,9 +69,30 @@ def native_library() -> ctypes.CDLL | str:
     try:
         library = ctypes.CDLL(str(LIBRARY))
         library.vedette_sources.restype = ctypes.c_uint32
-        sources = sorted(LIBRARY.parent.glob("*.c"))
+        sources = sorted([*LIBRARY.parent.glob("*.c"), *LIBRARY.parent.glob("*.h")])
         if library.vedette_sources() != zlib.crc32(b"".join(path.read_bytes() for path in sources)):
             return "it was compiled from another version of Vedette; install anew"
         return library if library.vedette_supported() else "the processor has no AVX2"
     except (OSError, AttributeError) as error:
         return str(error)
+
+
+def native_module(rules: Rules) -> NativeModule | None:
+    """Return the module, None where there is no library or it was compiled from other `rules`."""
+    module = _module()
+    return module if module is not None and rules.checksum() in module.rules() else None
+
+
+@cache
+def _module() -> NativeModule | None:
+    if isinstance(native_library(), str):
+        return None
+    spec = importlib.util.spec_from_file_location("vedette.native._native", LIBRARY)
+    if spec is None or spec.loader is None:
+        return None
+    try:
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    except ImportError:
+        return None
+    return cast("NativeModule", module)

@@ -15,7 +15,7 @@ from vedette.parsing.field import FieldCollector
 from vedette.parsing.forms import read_pairs
 from vedette.parsing.inflate import inflate
 from vedette.parsing.multipart import boundary_of, guess_boundary, read_multipart
-from vedette.parsing.values import JSONObject, parse_json, read_json, read_value
+from vedette.parsing.values import JSONObject, parse_json, read_json, read_known_json, read_value
 from vedette.parsing.xml_body import read_xml
 
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:\-]{1,40})", re.IGNORECASE)
@@ -149,8 +149,11 @@ def _read_json_text(
 ) -> None:
     inside = "json" if location == "body" else location
     prefix = "" if location == "body" else name
+    text = text.lstrip("\ufeff")
+    if read_known_json(out, inside, prefix, text, decoded_by):
+        return
     try:
-        document = parse_json(text.lstrip("\ufeff"))
+        document = parse_json(text)
     except (ValueError, RecursionError):
         if form:
             read_pairs(out, "form", text)

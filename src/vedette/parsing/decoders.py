@@ -14,6 +14,8 @@ import re
 import unicodedata
 from html.entities import html5
 
+from vedette.parsing.native_reading import native
+
 _PERCENT_RUN = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 # What a single escape stands for, by far the most frequent run.
 _ASCII_ESCAPES = {form % code: chr(code) for code in range(128) for form in ("%%%02X", "%%%02x")}
@@ -88,6 +90,12 @@ def percent(text: str) -> str:
     """
     if "%" not in text:
         return text
+    plain = None if native is None else native.percent(text)
+    return percent_by_runs(text) if plain is None else plain
+
+
+def percent_by_runs(text: str) -> str:
+    """As `percent`, for any text: the twin of the library's."""
     if "%u" in text or "%U" in text:
         text = _PERCENT_U.sub(lambda match: _character(int(match[1], 16)), text)
     return _PERCENT_RUN.sub(_percent_run, text)

@@ -115,6 +115,11 @@ class FieldCollector:
         """True once `max_fields` is reached; producers stop then, having said so by `refuse`."""
         return len(self.fields) + self.left_out >= self.limits.max_fields
 
+    @property
+    def room(self) -> int:
+        """Fields that may still come."""
+        return self.limits.max_fields - len(self.fields) - self.left_out
+
     def add(self, location: str, name: str, value: str, decoded_by: tuple[str, ...] = (), kind: Kind = "value") -> None:
         """Append a field; a value beyond `max_value_chars` is cut and the cut reported."""
         if self.full:

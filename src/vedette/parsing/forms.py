@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 
 from vedette.parsing import decoders
 from vedette.parsing.field import FieldCollector
+from vedette.parsing.native_reading import native
+from vedette.parsing.shapes import CUT, NAME_OF_FORM, OPEN
 from vedette.parsing.values import is_plain_pair, read_name, read_value
-
-_PLAIN = re.compile(r"[A-Za-z0-9_.\-\[\]]+\Z")
-# A space, a quote or a sign of a language, escaped or not: in a name only where a value was cut.
-_CUT = re.compile(r"[\s+<>|;`$\"'(){}]|%(?:[01].|2[0247-9]|3[bce]|60|7[bcd])", re.IGNORECASE)
-# A value that ends so goes on behind the ampersand: in the middle of a command line, or behind a quote.
-_OPEN = re.compile(r"(?:[;|`\"'(<>]|%(?:0[ad]|2[278]|3[bce]|60|7c))\Z", re.IGNORECASE)
 
 
 def read_pairs(out: FieldCollector, location: str, text: str) -> None:
@@ -24,12 +19,18 @@ def read_pairs(out: FieldCollector, location: str, text: str) -> None:
     the argument before them.
     """
     read = _READ_PAIR[location]
+    pairs = _not_plain(out, text, "&")
+    if pairs is not None:
+        for pair in pairs:
+            out.read_source(location, pair.partition("=")[0], pair, read)
+        return
     torn: list[str] = []  # an argument and what bare ampersands have cut off it
     for pair in _pieces(out, location, text, "&"):
         name, sign, value = pair.partition("=")
         if pair and not (is_plain_pair(name, value) and out.passes_over()):
             out.read_source(location, name, pair, read)
-        if torn and (_CUT.search(name) if sign else len(torn) > 1 or not _PLAIN.match(name) or _OPEN.search(torn[0])):
+        bare = not sign and bool(torn) and (len(torn) > 1 or not NAME_OF_FORM.match(name) or OPEN.search(torn[0]))
+        if torn and (CUT.search(name) if sign else bare):
             torn.append(pair)
         else:
             _read_torn(out, location, torn)
@@ -85,7 +86,8 @@ def read_cookies(out: FieldCollector, text: str) -> None:
 
 
 def _read_cookie_pairs(text: str, out: FieldCollector) -> None:
-    for pair in _pieces(out, "cookie", text, ";"):
+    pairs = _not_plain(out, text, ";")
+    for pair in _pieces(out, "cookie", text, ";") if pairs is None else pairs:
         name, _, value = pair.partition("=")
         if not (is_plain_pair(name.strip(), value) and out.passes_over()):
             out.read_source("cookie", "", pair, _read_cookie)
@@ -99,6 +101,18 @@ def _read_cookie(out: FieldCollector, _: str, pair: str) -> None:
     if len(value) > 1 and value[0] == value[-1] == '"':
         value = value[1:-1]
     read_value(out, "cookie", name, value)
+
+
+def _not_plain(out: FieldCollector, text: str, separator: str) -> list[str] | None:
+    """Pass over the plain pairs of `text` and return the others; None where each piece has to be looked at: where known
+    pieces are read as well, where there may be too many, and where bare separators may have torn a value."""
+    if native is None or out.known is None:
+        return None
+    found = native.pieces(text, separator, out.room)
+    if found is None:
+        return None
+    out.left_out += found[0]
+    return found[1]
 
 
 def _pieces(out: FieldCollector, location: str, text: str, separator: str) -> list[str]:

@@ -15,6 +15,8 @@ from typing import Any
 
 from vedette.parsing import decoders
 from vedette.parsing.field import FieldCollector
+from vedette.parsing.native_reading import native
+from vedette.parsing.shapes import DANGEROUS_NAME, PACKED, PLAIN_NAME, PLAIN_WORD
 from vedette.verdict import LOCATIONS
 
 _PASSES: tuple[tuple[str, str, Callable[[str], str]], ...] = (
@@ -25,7 +27,6 @@ _PASSES: tuple[tuple[str, str, Callable[[str], str]], ...] = (
 )
 _JWT = re.compile(r"(?:[Bb]earer +)?(eyJ[A-Za-z0-9_\-]+)\.([A-Za-z0-9_\-]+)\.[A-Za-z0-9_\-]*\Z")
 _DATA_URL = re.compile(r"data:[\w/+.\-]{0,100}(?:;[\w=.\-]{1,50}){0,4};base64,([A-Za-z0-9+/_\-\s]+={0,2})")
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9.\-\[\]]*(?:_[A-Za-z0-9.\-\[\]]+)*\Z")
 # Of MongoDB's queries. Alone such a name may be anybody's; what it does to which member tells more.
 _OPERATORS = frozenset(
     f"${name}"
@@ -36,16 +37,7 @@ _OPERATORS = frozenset(
 )
 _MAX_MEMBER = 32  # characters of a member's name
 _ANYTHING = re.compile(r"[.*+^$?]{0,3}\Z")  # operands that say nothing but "whatever"
-_DANGEROUS_NAME = re.compile(r"proto|construct|classloader", re.IGNORECASE)
-# Of 8 to 11 characters without what the screen knows serialised objects and dangerous words by.
-_PLAIN_WORD = re.compile(
-    r"(?:[A-Za-z0-9_\-]{1,7}|-?[0-9]{1,18}(?:\.[0-9]{1,18})?"
-    r"|(?!(?i:ro0|wey|aced|0408|800|h4si|ga|aaea|bah)"
-    r"|[A-Za-z0-9_\-]*(?i:__|proto|construct|passwd|localhost|classloader|crossdomain|confuse))[A-Za-z0-9_\-]{8,11})\Z"
-)
 _MIN_BASE64 = 12
-# What may be base64 where plain words are the rule: capitals and small letters.
-_PACKED = re.compile(r"(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])[A-Za-z0-9+/_\-]{12,}={0,2}\Z")
 _SEGMENT_END = re.compile("[;#]")
 _MAX_PATH = 128
 _MAX_DATA_URLS = 64
@@ -110,12 +102,11 @@ def read_value(
     head, tail = text[0], text[-1]
     if ((head == "{" and tail == "}") or (head == "[" and tail == "]")) and len(text) > 2:
         try:
-            document = parse_json(text)
+            read_document(out, location, name, text, (*applied, "json"), level + 1)
         except (ValueError, RecursionError):
             out.add(location, name, text, applied)
             return
         out.opened += 1
-        read_json(out, location, name, document, (*applied, "json"), level + 1)
         return
     out.add(location, name, text, applied)
     if len(text) >= _MIN_BASE64:
@@ -151,12 +142,18 @@ def _read_base64(
 def is_plain_word(text: str) -> bool:
     """True for a number and for a word of at most eleven letters, digits, dashes and underscores: nothing is encoded in
     it, and no attack can be spelled with it."""
-    return _PLAIN_WORD.match(text) is not None
+    return PLAIN_WORD.match(text) is not None
 
 
 def is_plain_pair(name: str, value: str) -> bool:
     """True for a plain word under a plain name, of which nothing has to be read."""
-    return len(name) <= 64 and _PLAIN_WORD.match(value) is not None and _is_plain_name(name) and not _is_packed(name)
+    plain = None if native is None else native.is_plain_pair(name, value)
+    return is_plain_pair_by_shape(name, value) if plain is None else plain
+
+
+def is_plain_pair_by_shape(name: str, value: str) -> bool:
+    """As `is_plain_pair`: the twin of the library's."""
+    return len(name) <= 64 and PLAIN_WORD.match(value) is not None and _is_plain_name(name) and not _is_packed(name)
 
 
 def read_name(out: FieldCollector, location: str, name: str, decoded_by: tuple[str, ...] = ()) -> None:
@@ -193,7 +190,7 @@ def read_path(out: FieldCollector, name: str, path: str) -> None:
 
 
 def _packed_text(text: str) -> str | None:
-    return decoders.base64_text(text) if _PACKED.match(text) else None
+    return decoders.base64_text(text) if PACKED.match(text) else None
 
 
 @lru_cache(maxsize=16_384)
@@ -203,7 +200,38 @@ def _is_packed(name: str) -> bool:
 
 @lru_cache(maxsize=16_384)
 def _is_plain_name(name: str) -> bool:
-    return _PLAIN_NAME.match(name) is not None and _DANGEROUS_NAME.search(name) is None
+    return PLAIN_NAME.match(name) is not None and DANGEROUS_NAME.search(name) is None
+
+
+def read_document(
+    out: FieldCollector, location: str, name: str, text: str, decoded_by: tuple[str, ...] = (), level: int = 0
+) -> None:
+    """Add the leaves of the JSON `text`. Raises ValueError or RecursionError, having added nothing, if it is none."""
+    if not read_known_json(out, location, name, text, decoded_by, level):
+        read_json(out, location, name, parse_json(text), decoded_by, level)
+
+
+def read_known_json(
+    out: FieldCollector, location: str, name: str, text: str, decoded_by: tuple[str, ...], level: int = 0
+) -> bool:
+    """Read the JSON `text` as `read_json` does, but without building it. Returns False, having done nothing, where
+    known pieces are read as well, and where the document is odd or large."""
+    if native is None or out.known is None:
+        return False
+    found = native.json(text, name, out.limits.max_depth)
+    if found is None or found[0] + len(found[2]) > out.room:
+        return False
+    _, passed_over, items = found
+    out.left_out += passed_over
+    read = _READ_LEAF[location]
+    for path, leaf in items:
+        if leaf is None:
+            read_name(out, location, path, decoded_by)
+        elif level or decoded_by:
+            read_value(out, location, path, leaf, decoded_by, level)
+        else:
+            out.read_source(location, path, leaf, read)
+    return True
 
 
 def read_json(

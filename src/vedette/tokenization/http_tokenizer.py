@@ -23,8 +23,8 @@ from vedette.errors import BundleError
 from vedette.parsing.field import Field
 from vedette.tokenization.context import CONTEXT_WORDS, context_of
 from vedette.tokenization.native_bpe import native_bpe
-from vedette.tokenization.screen import hot_spots, is_inert, is_inert_name, is_loaded
-from vedette.tokenization.text_view import SourceMap, view
+from vedette.tokenization.native_screen import hot_spots, is_inert, is_inert_name, is_loaded, view
+from vedette.tokenization.text_view import SourceMap
 
 PAD = "[pad]"
 # Words, numbers of up to three digits, runs of signs; a leading space belongs to what follows (as in GPT-2's BPE).

@@ -88,23 +88,22 @@ def _whole_word(words: str, then: str) -> str:
 
 
 # In two parts, each of which begins with what `re` can look for fast: digits, and letters.
-_WEAK_SHAPES = (
-    re.compile(rf"\d\W*{_OPERATOR}\b"),
-    re.compile(
-        "|".join(
-            (
-                _whole_word("or and xor", r"\W+\w{1,64}\s*(?:=|like\b)"),
-                _whole_word(f"{_OPERATORS} if", r"\W+(?:\d|true|false|not\b)"),
-                _whole_word("true false", rf"\W*{_OPERATOR}\b"),
-                _whole_word("order group", r"\W+by\b"),
-                _whole_word("document this location", r"\."),
-                _whole_word("file script data cookie location", ":"),
-                _whole_word("location cn", r"\s*="),
-                r"@(?:import|using|system)\b",
-            )
+_WEAK_0 = re.compile(rf"\d\W*{_OPERATOR}\b")
+_WEAK_1 = re.compile(
+    "|".join(
+        (
+            _whole_word("or and xor", r"\W+\w{1,64}\s*(?:=|like\b)"),
+            _whole_word(f"{_OPERATORS} if", r"\W+(?:\d|true|false|not\b)"),
+            _whole_word("true false", rf"\W*{_OPERATOR}\b"),
+            _whole_word("order group", r"\W+by\b"),
+            _whole_word("document this location", r"\."),
+            _whole_word("file script data cookie location", ":"),
+            _whole_word("location cn", r"\s*="),
+            r"@(?:import|using|system)\b",
         )
-    ),
+    )
 )
+_WEAK_SHAPES = (_WEAK_0, _WEAK_1)
 _ALONE = _STRONG - _COMMON
 _FEW = 4  # words that are looked for one by one in a long text; more are met while all words are gone through
 

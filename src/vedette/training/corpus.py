@@ -28,7 +28,7 @@ from vedette.http_request import HTTPRequest
 from vedette.parsing.pipeline import ParsingPipeline
 from vedette.parsing.record import parse_record
 from vedette.tokenization.http_tokenizer import windows_of
-from vedette.tokenization.text_view import view
+from vedette.tokenization.native_screen import view
 from vedette.training.believe import disbelief
 from vedette.training.split import Part, group_of, part_of
 from vedette.verdict import BENIGN

@@ -1,0 +1,469 @@
+/* A module of Python, _native: the screen and the text view (screen.h), and the first look at pairs, escapes and JSON
+   (reading.h).
+
+   The regular expressions are Python's own: regex_to_c.py compiles them into patterns.h, and the functions around them
+   follow their namesakes in Python line by line. Both give the same answers, which tests hold them to; where these here
+   cannot tell (a pattern nests too deep, a character that becomes two in lower case, prose that speaks of SQL) they
+   answer None, and the one in Python is asked.
+
+   A text of ASCII is read where it lies, another one from a copy of its code points. Texts of more than `LONG_TEXT`
+   characters are read without the interpreter's lock. */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "python_abi.h"
+
+/* MAX_DEPTH: groups that repeat are nested calls, and a thread's stack may be as small as 128 KiB. */
+enum { MAX_DEPTH = 200, LONG_TEXT = 16384 };
+
+static _Thread_local int gave_up;
+
+typedef struct {
+    long (*at)[2];
+    long count, room;
+} Spots;
+
+static void add_spot(Spots *spots, long start, long end) {
+    if (spots->count == spots->room) {
+        long room = spots->room ? 2 * spots->room : 64;
+        void *more = realloc(spots->at, sizeof(*spots->at) * (size_t)room);
+        if (!more) {
+            gave_up = 1;
+            return;
+        }
+        spots->at = more;
+        spots->room = room;
+    }
+    spots->at[spots->count][0] = start;
+    spots->at[spots->count++][1] = end;
+}
+
+static int by_place(const void *a, const void *b) {
+    const long *one = a, *other = b;
+    if (one[0] != other[0]) return one[0] < other[0] ? -1 : 1;
+    return (one[1] > other[1]) - (one[1] < other[1]);
+}
+
+static void join_spots(Spots *spots, long join) {
+    if (spots->count) qsort(spots->at, (size_t)spots->count, sizeof(*spots->at), by_place);
+    long kept = 0;
+    for (long i = 0; i < spots->count; i++) {
+        long *last = kept ? spots->at[kept - 1] : NULL, *spot = spots->at[i];
+        if (last && spot[0] - last[1] <= join) {
+            if (spot[1] > last[1]) last[1] = spot[1];
+        } else {
+            spots->at[kept][0] = spot[0];
+            spots->at[kept++][1] = spot[1];
+        }
+    }
+    spots->count = kept;
+}
+
+/* UTF-8 that grows. */
+typedef struct {
+    char *bytes;
+    size_t used, room;
+} Text;
+
+static void put(Text *to, uint32_t c) {
+    if (to->used + 4 > to->room) return; /* cannot be: there is room for all */
+    char *at = to->bytes + to->used;
+    if (c < 0x80) {
+        at[0] = (char)c, to->used += 1;
+    } else if (c < 0x800) {
+        at[0] = (char)(0xC0 | c >> 6), at[1] = (char)(0x80 | (c & 63)), to->used += 2;
+    } else if (c < 0x10000) {
+        at[0] = (char)(0xE0 | c >> 12), at[1] = (char)(0x80 | (c >> 6 & 63)), at[2] = (char)(0x80 | (c & 63));
+        to->used += 3;
+    } else {
+        at[0] = (char)(0xF0 | c >> 18), at[1] = (char)(0x80 | (c >> 12 & 63)), at[2] = (char)(0x80 | (c >> 6 & 63));
+        at[3] = (char)(0x80 | (c & 63)), to->used += 4;
+    }
+}
+
+static inline int is_letter(uint32_t c) { return (c | 32) >= 'a' && (c | 32) <= 'z' && c < 128; }
+
+static int in_ranges(const uint32_t (*ranges)[2], int count, uint32_t c) {
+    int low = 0, high = count;
+    while (low < high) {
+        int middle = (low + high) / 2;
+        if (ranges[middle][1] < c) low = middle + 1;
+        else high = middle;
+    }
+    return low < count && ranges[low][0] <= c;
+}
+
+#include "patterns.h"
+
+#define CHAR uint8_t
+#define N(name) name##_a
+#include "screen.h"
+#undef CHAR
+#undef N
+#define CHAR uint32_t
+#define N(name) name##_w
+#include "screen.h"
+#undef CHAR
+#undef N
+
+#include "reading.h"
+
+/* A text of Python's, as bytes or as code points of its own. */
+typedef struct {
+    const uint8_t *ascii;
+    uint32_t *wide;
+    long n;
+    PyThreadState *unlocked;
+} Read;
+
+static int open_text(PyObject *object, Read *read, int may_unlock) {
+    gave_up = 0;
+    read->n = (long)PyUnicode_GetLength(object);
+    if (read->n < 0) return 0; /* no string: the error is set */
+    Py_ssize_t bytes = 0;
+    const char *utf8 = PyUnicode_AsUTF8AndSize(object, &bytes);
+    read->wide = NULL;
+    read->ascii = (const uint8_t *)utf8;
+    if (!utf8 || bytes != read->n) {
+        if (!utf8) PyErr_Clear(); /* lone surrogates */
+        read->ascii = NULL;
+        read->wide = PyUnicode_AsUCS4Copy(object);
+        if (!read->wide) return 0;
+    }
+    read->unlocked = may_unlock && read->n > LONG_TEXT ? PyEval_SaveThread() : NULL;
+    return 1;
+}
+
+static void close_text(Read *read) {
+    if (read->unlocked) PyEval_RestoreThread(read->unlocked);
+    if (read->wide) PyMem_Free(read->wide);
+}
+
+static PyObject *answer(int truth) {
+    return gave_up ? py_none() : py_bool(truth);
+}
+
+static int wrong_count(Py_ssize_t given, Py_ssize_t wanted) {
+    if (given == wanted) return 0;
+    PyErr_SetString(*(void **)&PyExc_TypeError, "wrong number of arguments");
+    return 1;
+}
+
+static PyObject *is_inert(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    Read read;
+    (void)self;
+    if (wrong_count(count, 3)) return NULL;
+    int is_path = args[1] == &_Py_TrueStruct, whole = args[2] == &_Py_TrueStruct;
+    if (!open_text(args[0], &read, 1)) return NULL;
+    int inert = read.ascii ? is_inert_a(read.ascii, read.n, is_path, whole) : is_inert_w(read.wide, read.n, is_path, whole);
+    close_text(&read);
+    return answer(inert);
+}
+
+static PyObject *is_inert_name(PyObject *self, PyObject *text) {
+    Read read;
+    (void)self;
+    if (!open_text(text, &read, 1)) return NULL;
+    int inert = read.ascii ? is_inert_name_a(read.ascii, read.n) : is_inert_name_w(read.wide, read.n);
+    close_text(&read);
+    return answer(inert);
+}
+
+static PyObject *is_loaded(PyObject *self, PyObject *text) {
+    Read read;
+    (void)self;
+    if (!open_text(text, &read, 1)) return NULL;
+    int loaded = read.ascii ? is_loaded_a(read.ascii, read.n) : is_loaded_w(read.wide, read.n);
+    close_text(&read);
+    return answer(loaded);
+}
+
+static PyObject *hot_spots(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    Read read;
+    Spots spots = {NULL, 0, 0};
+    (void)self;
+    if (wrong_count(count, 2)) return NULL;
+    long join = PyLong_AsLong(args[1]);
+    if (!open_text(args[0], &read, 1)) return NULL;
+    if (read.ascii) hot_spots_a(read.ascii, read.n, join, &spots);
+    else hot_spots_w(read.wide, read.n, join, &spots);
+    close_text(&read);
+    PyObject *list = gave_up ? py_none() : PyList_New(spots.count);
+    for (long i = 0; list && !gave_up && i < spots.count; i++) {
+        PyObject *pair = PyTuple_New(2);
+        if (!pair) break;
+        PyTuple_SetItem(pair, 0, PyLong_FromSsize_t(spots.at[i][0]));
+        PyTuple_SetItem(pair, 1, PyLong_FromSsize_t(spots.at[i][1]));
+        PyList_SetItem(list, i, pair);
+    }
+    free(spots.at);
+    return list;
+}
+
+static PyObject *view(PyObject *self, PyObject *text) {
+    Read read;
+    (void)self;
+    if (!open_text(text, &read, 0)) return NULL;
+    if (!read.ascii) { /* lower case as Python has it, which may change the length */
+        close_text(&read);
+        PyObject *low = PyObject_CallMethod(text, "lower", NULL);
+        if (!low) return NULL;
+        long n = read.n;
+        int opened = open_text(low, &read, 1);
+        if (opened && read.n != n) gave_up = 1;
+        Text to = {NULL, 0, 4 * (size_t)read.n + 16};
+        if (opened && !gave_up && (to.bytes = malloc(to.room))) {
+            if (read.ascii) view_a(read.ascii, read.n, &to);
+            else view_w(read.wide, read.n, &to);
+        }
+        if (opened) close_text(&read);
+        Py_DecRef(low);
+        PyObject *found = gave_up || !to.bytes ? py_none() : PyUnicode_DecodeUTF8(to.bytes, (Py_ssize_t)to.used, NULL);
+        free(to.bytes);
+        if (!found) { /* surrogates */
+            PyErr_Clear();
+            found = py_none();
+        }
+        return found;
+    }
+    int changed = 0;
+    Text to = {NULL, 0, 4 * (size_t)read.n + 16};
+    uint8_t here[1024], *low = read.n <= 1024 ? here : malloc((size_t)read.n);
+    char there[4096], *bytes = to.room <= 4096 ? there : malloc(to.room);
+    to.bytes = bytes;
+    PyObject *found = NULL;
+    if (low && bytes) {
+        for (long i = 0; i < read.n; i++) {
+            low[i] = low_a(read.ascii[i]);
+            changed |= low[i] != read.ascii[i];
+        }
+        view_a(low, read.n, &to);
+        if (gave_up) found = py_none();
+        else if (!changed && to.used == (size_t)read.n && !memcmp(to.bytes, read.ascii, to.used)) found = py_new_ref(text);
+        else found = PyUnicode_DecodeUTF8(to.bytes, (Py_ssize_t)to.used, NULL);
+    } else {
+        found = PyErr_NoMemory();
+    }
+    if (low != here) free(low);
+    if (bytes != there) free(bytes);
+    close_text(&read);
+    return found;
+}
+
+/* pieces(text, separator, most) -> (passed over, [piece, ...]), or None */
+static PyObject *pieces(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    Py_ssize_t bytes = 0;
+    (void)self;
+    if (wrong_count(count, 3)) return NULL;
+    const char *text = PyUnicode_AsUTF8AndSize(args[0], &bytes), *sign = PyUnicode_AsUTF8AndSize(args[1], NULL);
+    if (!sign) return NULL;
+    if (!text || bytes != PyUnicode_GetLength(args[0])) {
+        PyErr_Clear();
+        return py_none();
+    }
+    Spots rest = {NULL, 0, 0};
+    long passed = 0;
+    gave_up = 0;
+    int read = read_pieces((const uint8_t *)text, (long)bytes, (uint8_t)*sign, PyLong_AsLong(args[2]), &rest, &passed);
+    PyObject *found = read && !gave_up ? PyTuple_New(2) : py_none();
+    if (read && !gave_up && found) {
+        PyObject *list = PyList_New(rest.count);
+        for (long i = 0; list && i < rest.count; i++)
+            PyList_SetItem(list, i, PyUnicode_FromStringAndSize(text + rest.at[i][0], rest.at[i][1] - rest.at[i][0]));
+        PyTuple_SetItem(found, 0, PyLong_FromSsize_t(passed));
+        PyTuple_SetItem(found, 1, list);
+    }
+    free(rest.at);
+    return found;
+}
+
+static PyObject *is_plain_pair(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    Py_ssize_t n = 0, m = 0;
+    (void)self;
+    if (wrong_count(count, 2)) return NULL;
+    const uint8_t *name = (const uint8_t *)PyUnicode_AsUTF8AndSize(args[0], &n);
+    const uint8_t *value = name ? (const uint8_t *)PyUnicode_AsUTF8AndSize(args[1], &m) : NULL;
+    if (!value) {
+        PyErr_Clear();
+        return py_none();
+    }
+    for (long i = 0; i < n; i++) if (name[i] >= 128) return py_none();
+    for (long i = 0; i < m && i < 48; i++) if (value[i] >= 128) return py_bool(0);
+    gave_up = 0;
+    if (n > 64 || m > 48 || !PATTERN_MATCHES(plain_word, value, (long)m) || !is_plain_name(name, (long)n)) return answer(0);
+    if (n >= 12 && PATTERN_MATCHES(packed, name, (long)n)) return py_none();
+    return answer(1);
+}
+
+static PyObject *percent(PyObject *self, PyObject *text) {
+    Py_ssize_t n = 0;
+    (void)self;
+    const uint8_t *s = (const uint8_t *)PyUnicode_AsUTF8AndSize(text, &n);
+    if (!s || n != PyUnicode_GetLength(text)) {
+        PyErr_Clear();
+        return py_none();
+    }
+    uint8_t here[2048], *to = n <= 2048 ? here : malloc((size_t)n);
+    if (!to) return PyErr_NoMemory();
+    long used = undo_percent(s, (long)n, to);
+    PyObject *found = used < 0 ? py_none() : used == n ? py_new_ref(text) : PyUnicode_DecodeUTF8((char *)to, used, NULL);
+    if (to != here) free(to);
+    return found;
+}
+
+static PyObject *string_of(const Json *json, const Node *node) {
+    const uint8_t *s = json->s + node->start;
+    long n = node->end - node->start;
+    if (!node->escaped) return PyUnicode_DecodeUTF8((const char *)s, n, NULL);
+    char *to = malloc((size_t)n + 8);
+    if (!to) return PyErr_NoMemory();
+    PyObject *text = PyUnicode_DecodeUTF8(to, undo_json(s, n, to), "surrogatepass");
+    free(to);
+    return text;
+}
+
+/* Appends (name, None) for each name of an object that has to be looked at, then goes through what is in it. */
+typedef struct {
+    const Json *json;
+    PyObject *found;
+    long passed, strings;
+    int top_query;
+} Leaves;
+
+static int append(Leaves *leaves, PyObject *path, PyObject *text) {
+    PyObject *pair = path && text ? PyTuple_New(2) : NULL;
+    if (!pair) return 0;
+    PyTuple_SetItem(pair, 0, path);
+    PyTuple_SetItem(pair, 1, text);
+    int failed = PyList_Append(leaves->found, pair);
+    Py_DecRef(pair);
+    return failed == 0;
+}
+
+static int walk(Leaves *leaves, int32_t index, const char *path, long length, int depth);
+
+static int leaf(Leaves *leaves, int32_t index, const char *path, long length, int depth) {
+    const Node *node = leaves->json->nodes + index;
+    if (node->kind == STRING) {
+        const uint8_t *s = leaves->json->s + node->start;
+        long n = node->end - node->start;
+        if (!n) return 1;
+        if (node->ascii && !node->escaped) {
+            if (is_json_number(s, n)) return 1;
+            leaves->strings++;
+            if (n <= 48 && PATTERN_MATCHES(plain_word, s, n)) {
+                leaves->passed++;
+                return 1;
+            }
+        } else {
+            leaves->strings++;
+        }
+        return append(leaves, PyUnicode_FromStringAndSize(path, length), string_of(leaves->json, node));
+    }
+    if (node->kind == ARRAY || node->kind == OBJECT)
+        return node->next == index + 1 || walk(leaves, index, path, length, depth);
+    return 1;
+}
+
+static int walk(Leaves *leaves, int32_t index, const char *path, long length, int depth) {
+    const Node *nodes = leaves->json->nodes, *node = nodes + index;
+    char child[MAX_PATH + MAX_KEY + 32];
+    if (length > MAX_PATH) path += length - MAX_PATH, length = MAX_PATH;
+    memcpy(child, path, (size_t)length);
+    if (node->kind == ARRAY) {
+        long number = 0;
+        for (int32_t at = index + 1; at < node->next; at = nodes[at].next, number++) {
+            int kind = nodes[at].kind;
+            if (kind != STRING && kind != ARRAY && kind != OBJECT) continue;
+            long more = snprintf(child + length, 32, "[%ld]", number);
+            if (!leaf(leaves, at, child, length + more, depth + 1)) return 0;
+        }
+        return 1;
+    }
+    for (int32_t at = index + 1; at < node->next; at = nodes[at + 1].next) {
+        const Node *name = nodes + at;
+        const uint8_t *s = leaves->json->s + name->start;
+        long n = name->end - name->start;
+        /* Names that only the twin reads: of other letters, long, MongoDB's operators, prototypes, GraphQL. */
+        if (!name->ascii || name->escaped || n > MAX_KEY || (n && s[0] == '$') || (n == 9 && !memcmp(s, "prototype", 9)) ||
+            (depth <= (nodes[0].kind == ARRAY) && n == 5 && !memcmp(s, "query", 5))) {
+            gave_up = 1;
+            return 0;
+        }
+        if (!needs_no_look(s, n) && !append(leaves, string_of(leaves->json, name), py_none())) return 0;
+    }
+    if (length) child[length++] = '.';
+    for (int32_t at = index + 1; at < node->next; at = nodes[at + 1].next) {
+        const Node *name = nodes + at;
+        long n = name->end - name->start;
+        memcpy(child + length, leaves->json->s + name->start, (size_t)n);
+        if (!leaf(leaves, at + 1, child, length + n, depth + 1)) return 0;
+    }
+    return 1;
+}
+
+/* json(text, path, deepest) -> (strings, passed over, [(path, text) or (name, None), ...]), or None */
+static PyObject *json(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    Py_ssize_t n = 0, length = 0;
+    (void)self;
+    if (wrong_count(count, 3)) return NULL;
+    const char *text = PyUnicode_AsUTF8AndSize(args[0], &n);
+    const char *path = text ? PyUnicode_AsUTF8AndSize(args[1], &length) : NULL;
+    if (!path || n > INT32_MAX - 1 || length != PyUnicode_GetLength(args[1])) {
+        PyErr_Clear();
+        return py_none();
+    }
+    gave_up = 0;
+    long most = PyLong_AsLong(args[2]);
+    Json json = {(const uint8_t *)text, (int32_t)n, 0, NULL, 0, 0, most < MAX_JSON_DEPTH ? (int)most : MAX_JSON_DEPTH};
+    PyThreadState *unlocked = n > LONG_TEXT ? PyEval_SaveThread() : NULL;
+    int whole = read_any(&json, 0);
+    if (whole) skip_blanks(&json);
+    if (unlocked) PyEval_RestoreThread(unlocked);
+    PyObject *answer = NULL;
+    if (!whole || json.at < json.n || json.nodes[0].kind < ARRAY) {
+        answer = py_none();
+    } else {
+        Leaves leaves = {&json, PyList_New(0), 0, 0, 0};
+        int done = leaves.found && leaf(&leaves, 0, path, (long)length, 0);
+        if (gave_up) {
+            PyErr_Clear();
+            answer = py_none();
+        } else if (done && (answer = PyTuple_New(3))) {
+            PyTuple_SetItem(answer, 0, PyLong_FromSsize_t(leaves.strings));
+            PyTuple_SetItem(answer, 1, PyLong_FromSsize_t(leaves.passed));
+            PyTuple_SetItem(answer, 2, py_new_ref(leaves.found));
+        }
+        if (leaves.found) Py_DecRef(leaves.found);
+    }
+    free(json.nodes);
+    return answer;
+}
+
+/* The checksums of the rules that patterns.h was made of. */
+static PyObject *rules(PyObject *self, PyObject *unused) {
+    (void)self, (void)unused;
+    long count = (long)(sizeof(RULES) / sizeof(RULES[0]));
+    PyObject *list = PyList_New(count);
+    for (long i = 0; list && i < count; i++) PyList_SetItem(list, i, PyLong_FromSsize_t((Py_ssize_t)RULES[i]));
+    return list;
+}
+
+static PyMethodDef METHODS[] = {
+    {"rules", rules, METH_NOARGS, NULL},
+    {"pieces", (PyCFunction)(void (*)(void))pieces, METH_FASTCALL, NULL},
+    {"is_plain_pair", (PyCFunction)(void (*)(void))is_plain_pair, METH_FASTCALL, NULL},
+    {"percent", percent, METH_O, NULL},
+    {"json", (PyCFunction)(void (*)(void))json, METH_FASTCALL, NULL},
+    {"is_inert", (PyCFunction)(void (*)(void))is_inert, METH_FASTCALL, NULL},
+    {"is_inert_name", is_inert_name, METH_O, NULL},
+    {"is_loaded", is_loaded, METH_O, NULL},
+    {"hot_spots", (PyCFunction)(void (*)(void))hot_spots, METH_FASTCALL, NULL},
+    {"view", view, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+static PyModuleDef MODULE = {{1, NULL, NULL, 0, NULL}, "_native", NULL, -1, METHODS, NULL, NULL, NULL, NULL};
+
+PyObject *PyInit__native(void) { return PyModule_Create2(&MODULE, PYTHON_API_VERSION); }

@@ -1,0 +1,309 @@
+/* Reading for parsing/: what plain pieces need no look, and JSON without building it. On ASCII and UTF-8 bytes; each
+ * function does what its namesake in parsing/ does, and answers None where that has to be asked. */
+
+#define PATTERN_MATCHES(pattern, s, n) pattern##_matches_here(s, n)
+#define DECLARE(pattern) \
+    static inline int pattern##_matches_here(const uint8_t *s, long n) { \
+        ctx_a c; \
+        on_a(&c, s, n); \
+        long end = pattern##_at_a(&c, 0); \
+        if (c.too_deep) gave_up = 1; \
+        return end >= 0; \
+    }
+DECLARE(plain_name) DECLARE(plain_word) DECLARE(packed) DECLARE(name_of_form)
+#undef DECLARE
+
+static int finds_open(const uint8_t *s, long n) {
+    ctx_a c;
+    on_a(&c, s, n);
+    return open_find_a(&c, 0) >= 0;
+}
+
+static int finds_cut(const uint8_t *s, long n) {
+    ctx_a c;
+    on_a(&c, s, n);
+    return cut_find_a(&c, 0) >= 0;
+}
+
+static int is_plain_name(const uint8_t *s, long n) {
+    ctx_a c;
+    if (!PATTERN_MATCHES(plain_name, s, n)) return 0;
+    on_a(&c, s, n);
+    return name_danger_find_a(&c, 0) < 0;
+}
+
+/* A plain name that is not base64 of something either; of that the twin decides. */
+static int needs_no_look(const uint8_t *s, long n) {
+    return is_plain_name(s, n) && (n < 12 || !PATTERN_MATCHES(packed, s, n));
+}
+
+/* -- pairs ------------------------------------------------------------------------------------------------------ */
+
+/* Pieces of `a=1&b=2` or `a=1; b=2`: ranges of those that have to be read, and how many need not. Returns 0 where
+ * pieces may belong together (see forms.read_pairs) or are more than `most`. */
+static int read_pieces(const uint8_t *s, long n, uint8_t sign, long most, Spots *rest, long *passed) {
+    long count = 0;
+    const uint8_t *before = NULL; /* the piece before this one, None where that was empty */
+    long before_length = 0;
+    *passed = 0;
+    for (long start = 0; start <= n;) {
+        const uint8_t *piece = s + start;
+        const uint8_t *found = memchr(piece, sign, (size_t)(n - start));
+        long length = found ? (long)(found - piece) : n - start;
+        const uint8_t *equals = memchr(piece, '=', (size_t)length);
+        const uint8_t *name = piece;
+        long name_length = equals ? (long)(equals - piece) : length;
+        if (++count > most) return 0;
+        if (sign == ';') {
+            while (name_length && is_space(*name)) name++, name_length--;
+            while (name_length && is_space(name[name_length - 1])) name_length--;
+        } else {
+            if (before && (equals ? finds_cut(name, name_length)
+                                  : !PATTERN_MATCHES(name_of_form, piece, length) || finds_open(before, before_length)))
+                return 0;
+            before = length ? piece : NULL;
+            before_length = length;
+        }
+        int plain = equals && name_length <= 64 &&
+                    PATTERN_MATCHES(plain_word, equals + 1, length - (long)(equals - piece) - 1) &&
+                    needs_no_look(name, name_length);
+        if (plain) ++*passed;
+        else if (length || sign == ';') add_spot(rest, start, start + length);
+        start += length + 1;
+    }
+    return 1;
+}
+
+/* -- percent-encoding ------------------------------------------------------------------------------------------- */
+
+static inline int hex_value(uint8_t c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    c |= 32;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static inline int escape_at(const uint8_t *s, long n, long i) {
+    if (i + 2 >= n || s[i] != '%') return -1;
+    int high = hex_value(s[i + 1]), low = hex_value(s[i + 2]);
+    return high < 0 || low < 0 ? -1 : high << 4 | low;
+}
+
+/* One layer of percent-encoding undone, of ASCII into UTF-8. Returns -1 for what only the twin knows: %uXXXX, and bytes
+ * that are no UTF-8. Each run of escapes has to be whole, as the twin reads run by run. */
+static long undo_percent(const uint8_t *s, long n, uint8_t *to) {
+    long used = 0;
+    for (long i = 0; i < n;) {
+        if (s[i] != '%') {
+            to[used++] = s[i++];
+            continue;
+        }
+        if (i + 1 < n && (s[i + 1] | 32) == 'u') return -1;
+        int byte = escape_at(s, n, i);
+        if (byte < 0) {
+            to[used++] = s[i++];
+            continue;
+        }
+        i += 3;
+        to[used++] = (uint8_t)byte;
+        if (byte < 0x80) continue;
+        int more = byte >= 0xC2 && byte <= 0xDF ? 1 : byte >= 0xE0 && byte <= 0xEF ? 2 : byte >= 0xF0 && byte <= 0xF4 ? 3 : 0;
+        if (!more) return -1;
+        for (int k = 0; k < more; k++, i += 3) {
+            int next = escape_at(s, n, i);
+            int least = k ? 0x80 : byte == 0xE0 ? 0xA0 : byte == 0xF0 ? 0x90 : 0x80;
+            int largest = k ? 0xBF : byte == 0xED ? 0x9F : byte == 0xF4 ? 0x8F : 0xBF;
+            if (next < least || next > largest) return -1;
+            to[used++] = (uint8_t)next;
+        }
+    }
+    return used;
+}
+
+/* -- JSON ------------------------------------------------------------------------------------------------------- */
+
+enum { MAX_JSON_DEPTH = 128, MAX_PATH = 128, MAX_KEY = 100 };
+enum { STRING, NUMBER, CONSTANT, ARRAY, OBJECT };
+
+/* A value, or a name of an object (its value follows it). Ranges leave out the quotes. */
+typedef struct {
+    uint8_t kind, escaped, ascii;
+    int32_t start, end; /* bytes */
+    int32_t next;       /* node behind this one and all that is in it */
+} Node;
+
+typedef struct {
+    const uint8_t *s;
+    int32_t n, at;
+    Node *nodes;
+    int32_t count, room;
+    int deepest;
+} Json;
+
+static int32_t add_node(Json *json, int kind) {
+    if (json->count == json->room) {
+        int32_t room = json->room ? 2 * json->room : 256;
+        Node *more = realloc(json->nodes, sizeof(Node) * (size_t)room);
+        if (!more) return -1;
+        json->nodes = more;
+        json->room = room;
+    }
+    json->nodes[json->count] = (Node){(uint8_t)kind, 0, 1, json->at, 0, 0};
+    return json->count++;
+}
+
+static void skip_blanks(Json *json) {
+    while (json->at < json->n) {
+        uint8_t c = json->s[json->at];
+        if (c != ' ' && c != '\n' && c != '\r' && c != '\t') return;
+        json->at++;
+    }
+}
+
+static int read_string(Json *json) { /* at the opening quote */
+    int32_t node = add_node(json, STRING), at = json->at + 1;
+    if (node < 0) return 0;
+    int escaped = 0;
+    uint8_t high = 0;
+    while (at < json->n && json->s[at] != '"') {
+        high |= json->s[at];
+        if (json->s[at] == '\\') {
+            escaped = 1;
+            if (at + 1 >= json->n || !strchr("\"\\/bfnrtu", json->s[at + 1] ? json->s[at + 1] : '?')) return 0;
+            if (json->s[at + 1] == 'u') {
+                if (at + 5 >= json->n) return 0;
+                for (int k = 2; k < 6; k++)
+                    if (hex_value(json->s[at + k]) < 0) return 0;
+                at += 4;
+            }
+            at++;
+        }
+        at++;
+    }
+    if (at >= json->n) return 0;
+    json->nodes[node].start = json->at + 1;
+    json->nodes[node].end = at;
+    json->nodes[node].escaped = (uint8_t)escaped;
+    json->nodes[node].ascii = high < 0x80;
+    json->nodes[node].next = json->count;
+    json->at = at + 1;
+    return 1;
+}
+
+static int read_number(Json *json) {
+    int32_t node = add_node(json, NUMBER), at = json->at;
+    const uint8_t *s = json->s;
+#define DIGIT_AT(i) ((i) < json->n && s[i] >= '0' && s[i] <= '9')
+    if (node < 0) return 0;
+    if (s[at] == '-') at++;
+    if (!DIGIT_AT(at)) return 0; /* -Infinity: the twin's */
+    if (s[at] == '0') at++;
+    else while (DIGIT_AT(at)) at++;
+    if (at < json->n && s[at] == '.' && DIGIT_AT(at + 1)) {
+        at++;
+        while (DIGIT_AT(at)) at++;
+    }
+    if (at < json->n && (s[at] | 32) == 'e') {
+        int32_t digits = at + 1 + (at + 1 < json->n && (s[at + 1] == '+' || s[at + 1] == '-'));
+        if (DIGIT_AT(digits)) {
+            at = digits;
+            while (DIGIT_AT(at)) at++;
+        }
+    }
+#undef DIGIT_AT
+    json->nodes[node].end = at;
+    json->nodes[node].next = json->count;
+    json->at = at;
+    return 1;
+}
+
+static int read_any(Json *json, int depth) {
+    skip_blanks(json);
+    if (json->at >= json->n || depth >= json->deepest) return 0;
+    uint8_t c = json->s[json->at];
+    if (c == '"') return read_string(json);
+    if (c == '{' || c == '[') {
+        int is_object = c == '{';
+        uint8_t close = is_object ? '}' : ']';
+        int32_t node = add_node(json, is_object ? OBJECT : ARRAY);
+        if (node < 0) return 0;
+        json->at++;
+        skip_blanks(json);
+        if (json->at < json->n && json->s[json->at] == close) {
+            json->at++;
+        } else {
+            for (;;) {
+                if (is_object) {
+                    skip_blanks(json);
+                    if (json->at >= json->n || json->s[json->at] != '"' || !read_string(json)) return 0;
+                    skip_blanks(json);
+                    if (json->at >= json->n || json->s[json->at++] != ':') return 0;
+                }
+                if (!read_any(json, depth + 1)) return 0;
+                skip_blanks(json);
+                if (json->at >= json->n) return 0;
+                uint8_t sign = json->s[json->at++];
+                if (sign == close) break;
+                if (sign != ',') return 0;
+            }
+        }
+        json->nodes[node].end = json->at;
+        json->nodes[node].next = json->count;
+        return 1;
+    }
+    if (c == '-' || (c >= '0' && c <= '9')) return read_number(json);
+    static const char *const CONSTANTS[] = {"true", "false", "null"};
+    for (int i = 0; i < 3; i++) {
+        int32_t length = (int32_t)strlen(CONSTANTS[i]);
+        if (json->n - json->at >= length && !memcmp(json->s + json->at, CONSTANTS[i], (size_t)length)) {
+            int32_t node = add_node(json, CONSTANT);
+            if (node < 0) return 0;
+            json->at += length;
+            json->nodes[node].next = json->count;
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int is_json_number(const uint8_t *s, long n) { /* values._is_number */
+    if (n > 32) return 0;
+    if (n && s[0] == '-') s++, n--;
+    long digits = 0, points = 0;
+    for (long i = 0; i < n; i++) {
+        if (s[i] == '.' && !points) points = 1;
+        else if (s[i] >= '0' && s[i] <= '9') digits++;
+        else return 0;
+    }
+    return digits > 0;
+}
+
+/* UTF-8 of a string of JSON, its escapes undone; lone surrogates as three bytes. */
+static long undo_json(const uint8_t *s, long n, char *to) {
+    Text text = {to, 0, (size_t)(n + 8)};
+    for (long i = 0; i < n;) {
+        if (s[i] != '\\') {
+            text.bytes[text.used++] = (char)s[i++];
+            continue;
+        }
+        uint8_t c = s[i + 1];
+        if (c != 'u') {
+            static const char FROM[] = "\"\\/bfnrt", TO[] = "\"\\/\b\f\n\r\t";
+            text.bytes[text.used++] = TO[strchr(FROM, c) - FROM];
+            i += 2;
+            continue;
+        }
+        uint32_t code = 0;
+        for (int k = 2; k < 6; k++) code = code << 4 | (uint32_t)hex_value(s[i + k]);
+        i += 6;
+        if (code >= 0xD800 && code < 0xDC00 && i + 5 < n && s[i] == '\\' && s[i + 1] == 'u') {
+            uint32_t low = 0;
+            for (int k = 2; k < 6; k++) low = low << 4 | (uint32_t)hex_value(s[i + k]);
+            if (low >= 0xDC00 && low < 0xE000) {
+                code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
+                i += 6;
+            }
+        }
+        put(&text, code);
+    }
+    return (long)text.used;
+}

@@ -1,0 +1,21 @@
+"""What names and values look like that need no reading, or more of it: the shapes that forms and values are told by."""
+
+from __future__ import annotations
+
+import re
+
+PLAIN_NAME = re.compile(r"[A-Za-z0-9.\-\[\]]*(?:_[A-Za-z0-9.\-\[\]]+)*\Z")
+DANGEROUS_NAME = re.compile(r"proto|construct|classloader", re.IGNORECASE)
+# Of 8 to 11 characters without what the screen knows serialised objects and dangerous words by.
+PLAIN_WORD = re.compile(
+    r"(?:[A-Za-z0-9_\-]{1,7}|-?[0-9]{1,18}(?:\.[0-9]{1,18})?"
+    r"|(?!(?i:ro0|wey|aced|0408|800|h4si|ga|aaea|bah)"
+    r"|[A-Za-z0-9_\-]*(?i:__|proto|construct|passwd|localhost|classloader|crossdomain|confuse))[A-Za-z0-9_\-]{8,11})\Z"
+)
+# What may be base64 where plain words are the rule: capitals and small letters.
+PACKED = re.compile(r"(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])[A-Za-z0-9+/_\-]{12,}={0,2}\Z")
+NAME_OF_FORM = re.compile(r"[A-Za-z0-9_.\-\[\]]+\Z")
+# A space, a quote or a sign of a language, escaped or not: in a name only where a value was cut.
+CUT = re.compile(r"[\s+<>|;`$\"'(){}]|%(?:[01].|2[0247-9]|3[bce]|60|7[bcd])", re.IGNORECASE)
+# A value that ends so goes on behind the ampersand: in the middle of a command line, or behind a quote.
+OPEN = re.compile(r"(?:[;|`\"'(<>]|%(?:0[ad]|2[278]|3[bce]|60|7c))\Z", re.IGNORECASE)
