@@ -31,6 +31,8 @@ class SmallRuntime:
     variant = Variant("onnx", "none")
     device = "cpu"
 
+    runs_inline = False
+
     def __init__(self) -> None:
         self.weights = np.zeros(TOKENIZER.vocab_size, np.float32)
         self.classes = np.full(TOKENIZER.vocab_size, BENIGN)

@@ -44,6 +44,11 @@ def hostile(i: int) -> dict[str, object]:
     return {"method": "GET", "path": "/products", "query_params": {"id": f"{i}{SQLI}"}, "headers": {}}
 
 
+def hostile_and_long(i: int) -> dict[str, object]:
+    """More than is read on the event loop."""
+    return {**hostile(i), "query_params": {"id": f"{i}{SQLI}", **{f"a{n}": f"{i}{XSS}{n}" for n in range(8)}}}
+
+
 def mixed(count: int) -> list[dict[str, object]]:
     return [hostile(i) if i % 2 else harmless(i) for i in range(count)]
 
@@ -170,7 +175,7 @@ async def test_an_overflowing_queue_refuses_at_once_and_serves_the_rest() -> Non
     settings = settings_with(queue={"max_size": 8})
     async with AsyncWAFService(settings=settings) as service:
         answers = await asyncio.gather(
-            *(service.check_request_async(**hostile(i)) for i in range(100)),  # type: ignore[arg-type]
+            *(service.check_request_async(**hostile_and_long(i)) for i in range(100)),  # type: ignore[arg-type]
             return_exceptions=True,
         )
         refused = [answer for answer in answers if isinstance(answer, Overloaded)]
@@ -180,14 +185,14 @@ async def test_an_overflowing_queue_refuses_at_once_and_serves_the_rest() -> Non
         assert refused
         assert all(verdict.is_anomaly for verdict in served)
         assert all(error.retry_after_s > 0 for error in refused)
-        assert (await service.check_request_async(**hostile(101))).is_anomaly  # type: ignore[arg-type]
+        assert (await service.check_request_async(**hostile_and_long(101))).is_anomaly  # type: ignore[arg-type]
         assert service.metrics.to_dict()["requests"]["by_outcome"]["overloaded"] == len(refused)
 
 
 async def test_closing_answers_what_is_under_way() -> None:
     service = AsyncWAFService(settings=settings_with())
     await service.start()
-    waiting = [asyncio.create_task(service.check_request_async(**hostile(i))) for i in range(50)]  # type: ignore[arg-type]
+    waiting = [asyncio.create_task(service.check_request_async(**hostile_and_long(i))) for i in range(50)]  # type: ignore[arg-type]
     await asyncio.sleep(0)
     await service.close()
     assert all(verdict.is_anomaly for verdict in await asyncio.gather(*waiting))

@@ -262,14 +262,14 @@ def test_a_client_cannot_choose_its_own_bucket(serving):
 class FullService(AsyncWAFService):
     """A service whose queue is full."""
 
-    async def check(self, *args, **kwargs):
+    def check_at_once(self, *args, **kwargs):
         raise Overloaded("the queue is full", retry_after_s=2.5)
 
 
 class BrokenService(AsyncWAFService):
     """A service with a defect."""
 
-    async def check(self, *args, **kwargs):
+    def check_at_once(self, *args, **kwargs):
         raise ZeroDivisionError("secret detail")
 
 

@@ -44,6 +44,13 @@ class _Serving(NamedTuple):
     stage: CheckStage
 
 
+class UnderWay(NamedTuple):
+    """A check that waits for a thread."""
+
+    stage: CheckStage
+    begun: Begun
+
+
 class AsyncWAFService:
     """Judges requests with one model, for any number of coroutines of one event loop.
 
@@ -195,10 +202,32 @@ class AsyncWAFService:
     ) -> Verdict:
         """Return the verdict on `request`. Raises `Overloaded` or `NotReady`."""
         validate_deadline(deadline_s)
-        serving = await self._serving()
+        if self._stage is None and not self._closed:
+            await self.start()
+        found = self.check_at_once(request, deadline_s=deadline_s, request_id=request_id)
+        return found if isinstance(found, Verdict) else await self.finish(found)
+
+    def check_at_once(
+        self, request: HTTPRequest, *, deadline_s: float | None = None, request_id: str | None = None
+    ) -> Verdict | UnderWay:
+        """Return the verdict on `request` if nothing has to be waited for, else what `finish` waits for.
+
+        The service must have been started. Raises `Overloaded` or `NotReady`.
+        """
+        serving = self._serving_now()
         try:
-            begun = serving.stage.begin(serving.engine, request, deadline_s, request_id)
-            return self._record(request, await serving.stage.finish(begun))
+            begun = serving.stage.begin(serving.engine, request, deadline_s, request_id, alone=True)
+            if begun.done:
+                return self._record(request, serving.stage.judge(begun, begun.failure))
+        except (Overloaded, NotReady) as error:
+            self.metrics.refused(error.outcome)
+            raise
+        return UnderWay(serving.stage, begun)
+
+    async def finish(self, under_way: UnderWay) -> Verdict:
+        """Wait for a check under way. Raises `Overloaded` or `NotReady`."""
+        try:
+            return self._record(under_way.begun.request, await under_way.stage.finish(under_way.begun))
         except (Overloaded, NotReady) as error:
             self.metrics.refused(error.outcome)
             raise
@@ -265,6 +294,9 @@ class AsyncWAFService:
         """Return what serves a request that comes now, starting the service at the first call."""
         if self._stage is None and not self._closed:
             await self.start()
+        return self._serving_now()
+
+    def _serving_now(self) -> _Serving:
         if self._engine is None or self._stage is None or self._closed:
             self.metrics.refused(NotReady.outcome)
             raise NotReady("the service is closed or draining")

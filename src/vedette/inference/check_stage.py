@@ -24,6 +24,7 @@ from vedette.inference.queue_manager import QueueObserver, QueueStats, RequestQu
 from vedette.verdict import Degraded, Verdict
 
 ON_LOOP_BYTES = 8 * 1024  # a request up to this size is parsed on the event loop, at worst some 2 ms
+INLINE_TOKENS = 128  # so many are run on the event loop: at worst 1 ms, where a thread costs a tenth of that to wake
 SLICE_TOKENS = 8192  # a request's share of a batch; a large one waits its turn again after each
 _ANSWER_MARGIN_S = 0.025  # inference stops this long before the deadline, so that a partial answer is in time
 _LARGE_WAITING = 64  # large requests that wait for the parsing thread
@@ -49,7 +50,8 @@ class _Reading(NamedTuple):
 class Begun:
     """A check under way."""
 
-    __slots__ = ("deadline", "engine", "first", "prepared", "preparing", "request", "request_id", "rest", "started_at")
+    __slots__ = ("deadline", "engine", "failure", "first", "prepared", "preparing", "request", "request_id", "rest",
+                 "started_at")  # fmt: skip
 
     def __init__(
         self, engine: Engine, request: HTTPRequest, request_id: str | None, started_at: float, deadline: float
@@ -63,6 +65,12 @@ class Begun:
         self.preparing: asyncio.Future[Prepared] | None = None
         self.first: asyncio.Future[None] | None = None
         self.rest: Iterator[Slice] = iter(())
+        self.failure: Degraded | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing has to be waited for."""
+        return self.preparing is None and self.first is None
 
 
 class CheckStage:
@@ -73,6 +81,7 @@ class CheckStage:
         self._timeout_s = settings.waf_service.timeout
         self._stage_timeout_s = stage.timeout
         self._max_workers = max_workers
+        self._observer = observer
         self._parser: RequestQueueManager[_Reading, Prepared] = RequestQueueManager(
             _prepare, max_size=_LARGE_WAITING, max_batch=1, name="parse"
         )
@@ -102,10 +111,19 @@ class CheckStage:
         """Return a snapshot of the model's queue."""
         return self._queue.stats()
 
-    def begin(self, engine: Engine, request: HTTPRequest, deadline_s: float | None, request_id: str | None) -> Begun:
+    def begin(
+        self,
+        engine: Engine,
+        request: HTTPRequest,
+        deadline_s: float | None,
+        request_id: str | None,
+        *,
+        alone: bool = False,
+    ) -> Begun:
         """Prepare `request` and queue what the model has to read. Raises `Overloaded` or `NotReady`.
 
-        `deadline_s` may shorten the service's own deadline.
+        `deadline_s` may shorten the service's own deadline. A request that comes `alone` may be run here, where it is
+        small; others of its batch would keep it company in the queue.
         """
         now = time.monotonic()
         deadline = now + (self._timeout_s if deadline_s is None else min(deadline_s, self._timeout_s))
@@ -119,7 +137,8 @@ class CheckStage:
         except Exception:  # a defect: the request was not read, which is a failure and never a benign verdict
             _log.exception("a request could not be prepared")
             return begun
-        self._submit_first(begun)
+        if not (alone and engine.runs_inline and self._run_inline(begun)):
+            self._submit_first(begun)
         return begun
 
     def _submit_first(self, begun: Begun) -> None:
@@ -135,12 +154,28 @@ class CheckStage:
         except DeadlineExceeded:
             begun.rest = iter(())
 
+    def _run_inline(self, begun: Begun) -> bool:
+        """Run the model here if it has little to read. Returns whether that is done."""
+        prepared = begun.prepared
+        if prepared is None or not prepared.pending or time.monotonic() >= begun.deadline:
+            return False
+        piece = next(prepared.slices(INLINE_TOKENS))
+        if len(piece.slots) < len(prepared.pending) or piece.cost > INLINE_TOKENS:
+            return False
+        self._observer.on_batch(1, piece.cost, (0.0,))
+        try:
+            begun.engine.infer([piece])
+        except InferenceFailed as error:
+            _log.warning("a model run failed: %s", error)
+            begun.failure = Degraded.MODEL_FAILED
+        return True
+
     def _submit(self, begun: Begun, piece: Slice) -> asyncio.Future[None]:
         return self._queue.submit(_Work(begun.engine, piece), deadline=begun.deadline)
 
     async def finish(self, begun: Begun) -> Verdict:
         """Wait for what was begun, and judge. Raises `Overloaded` or `NotReady`."""
-        failure: Degraded | None = None
+        failure = begun.failure
         try:
             if begun.preparing is not None:
                 begun.prepared = await begun.preparing
@@ -155,6 +190,10 @@ class CheckStage:
         except asyncio.CancelledError:
             abandon(begun)
             raise
+        return self.judge(begun, failure)
+
+    def judge(self, begun: Begun, failure: Degraded | None) -> Verdict:
+        """Return the verdict on what was read."""
         prepared = begun.prepared
         if prepared is None:
             late = failure is Degraded.TIMED_OUT or time.monotonic() >= begun.deadline

@@ -61,6 +61,7 @@ class Engine:
         self.threshold = (
             chosen if chosen is not None else bundle.scorer.calibration.threshold_for_budget(waf.false_positive_budget)
         )
+        self.runs_inline = runtime.runs_inline
         self.policy = Policy.from_settings(waf, threshold=self.threshold)
         memory_bytes = settings.inference.score_memory.max_bytes // 2
         self.memory = ScoreMemory(memory_bytes)

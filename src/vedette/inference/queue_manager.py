@@ -165,7 +165,7 @@ class RequestQueueManager(Generic[T, R]):
         for worker in idle:
             worker.stop()
         for worker in idle:  # each of them waits for its next batch, so it ends at once
-            worker.join(timeout_s=1.0)
+            worker.join(timeout_s=5.0)
 
     def stats(self) -> QueueStats:
         """Return a snapshot of gauges and counts."""

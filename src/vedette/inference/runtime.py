@@ -33,9 +33,11 @@ class ModelOutput(NamedTuple):
 
 
 class ModelRuntime(Protocol):
-    """A loaded model. `variant` says what runs, `device` where."""
+    """A loaded model. `variant` says what runs, `device` where; `runs_inline` whether a run of a few tokens is so
+    short, and so sure to end, that an event loop may wait for it."""
 
     variant: Variant
+    runs_inline: bool
     device: str
 
     def run(self, ids: NDArray[np.int64]) -> ModelOutput:

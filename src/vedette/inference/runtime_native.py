@@ -52,6 +52,8 @@ class _Model(ctypes.Structure):
 class NativeRuntime:
     """Runs `model.safetensors`."""
 
+    runs_inline = True
+
     def __init__(self, bundle: Bundle, variant: Variant, device: str) -> None:
         if device == "cuda":
             raise ConfigError("the native backend runs on the CPU; set backend: onnx or torch", key="inference.device")

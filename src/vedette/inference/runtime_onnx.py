@@ -24,6 +24,8 @@ _CUDA = "CUDAExecutionProvider"
 class OnnxRuntime:
     """Runs `model.int8.onnx` or `model.onnx`."""
 
+    runs_inline = False
+
     def __init__(self, bundle: Bundle, variant: Variant, device: str) -> None:
         self.variant = variant
         weights = bundle.weights[variant.weights]

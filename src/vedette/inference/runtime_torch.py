@@ -34,6 +34,8 @@ _TRACED_SHAPE = (2, 16)
 class TorchRuntime:
     """Runs the checkpoint of a bundle."""
 
+    runs_inline = False
+
     def __init__(self, bundle: Bundle, variant: Variant, device: str) -> None:
         require_torch(variant.name)
         detector: nn.Module = load_detector(bundle).to(_device(device, variant))

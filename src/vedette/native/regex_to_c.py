@@ -216,8 +216,8 @@ class Compiler:
         nodes = list(inner)
         kind, what = nodes[0]
         if len(nodes) == 1 and (kind in _ONE_CHARACTER or (kind is op.GROUPREF and self.widths[what] == (1, 1))):
-            again = kind is op.GROUPREF  # of one character
-            test = f"c->s[q] == c->s[c->g[{2 * what}]]" if again else self.test(kind, what, flags, "c->s[q]")
+            is_again = kind is op.GROUPREF  # of one character
+            test = f"c->s[q] == c->s[c->g[{2 * what}]]" if is_again else self.test(kind, what, flags, "c->s[q]")
             limit = "c->n" if unbounded else f"(c->n - p < {high} ? c->n : p + {high})"
             if code is op.MIN_REPEAT:
                 return self.make(

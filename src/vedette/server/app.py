@@ -30,6 +30,7 @@ from vedette.server.endpoint import request_id_of
 from vedette.server.errors import ApiError, from_status, new_request_id
 from vedette.server.loop_lag import EventLoopLagMonitor
 from vedette.server.openapi import build_openapi
+from vedette.server.protocol import AtOnce
 from vedette.server.routes import CheckRoutes
 from vedette.server.status import status_router
 
@@ -44,6 +45,7 @@ class VedetteAPI(FastAPI):
     """FastAPI with a short cut for the hot paths and our own OpenAPI document."""
 
     hot: dict[str, Callable[[Any, Any, Any], Any]]
+    at_once: dict[bytes, AtOnce]
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve a call."""
@@ -98,6 +100,7 @@ def create_app(settings: Settings, service: AsyncWAFService | None = None, *, fr
         redirect_slashes=False,
         lifespan=lifespan,
     )
+    app.at_once = {b"/check": routes.check_at_once}
     app.hot = {"/check": routes.check, "/check/batch": routes.batch}
     app.router.routes.extend(docs_routes())
     app.router.routes.extend(

@@ -27,9 +27,14 @@ class Call:
 
     __slots__ = ("believed", "caller", "headers", "receive", "request_id")
 
-    def __init__(self, scope: Any, receive: Receive, addresses: ClientAddresses) -> None:
-        self.headers: Sequence[tuple[bytes, bytes]] = scope["headers"]
-        client = scope.get("client")
+    def __init__(
+        self,
+        headers: Sequence[tuple[bytes, bytes]],
+        client: tuple[str, int] | None,
+        receive: Receive,
+        addresses: ClientAddresses,
+    ) -> None:
+        self.headers = headers
         peer = client[0] if client else UNKNOWN
         self.believed = addresses.trusts(peer)
         self.caller = addresses.caller(peer, self.headers) if self.believed else peer
@@ -52,7 +57,7 @@ async def answer_post(
     scope: Any, receive: Receive, send: Send, handler: Handler, addresses: ClientAddresses, metrics: Metrics
 ) -> None:
     """Run `handler` and send what it returns, or the error that it ended in; `metrics` count the refusals."""
-    call = Call(scope, receive, addresses)
+    call = Call(scope["headers"], scope.get("client"), receive, addresses)
     try:
         if scope["method"] != "POST":
             raise ApiError("method_not_allowed", "use POST", headers=[(b"allow", b"POST")])

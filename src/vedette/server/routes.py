@@ -12,24 +12,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
 
 from vedette.config import WafServiceSettings
 from vedette.errors import RequestError
-from vedette.inference.async_waf_service import AsyncWAFService
+from vedette.inference.async_waf_service import AsyncWAFService, UnderWay
 from vedette.inference.rate_limiter import RequestLimits
-from vedette.server.body import Receive, Send, read_body
+from vedette.server.body import Receive, Send, read_body, too_large
 from vedette.server.client_address import ClientAddresses
-from vedette.server.endpoint import Call, answer_post
+from vedette.server.endpoint import Call, Handler, answer_post
 from vedette.server.errors import ApiError
 from vedette.server.reading import Reading, read_batch, read_check
 from vedette.server.schemas import BatchCheckResponse, CheckResponse
+from vedette.verdict import Verdict
 
 T = TypeVar("T")
+ASGIApp = Callable[[Any, Receive, Send], Awaitable[None]]
 INLINE_BYTES = 64 * 1024
 _encode = msgspec.json.Encoder().encode
 
@@ -55,6 +58,35 @@ class CheckRoutes:
     async def check(self, scope: Any, receive: Receive, send: Send) -> None:
         """POST /check."""
         await answer_post(scope, receive, send, self._check, self._addresses, self._metrics)
+
+    def check_at_once(
+        self, headers: Sequence[tuple[bytes, bytes]], client: tuple[str, int] | None, body: bytes
+    ) -> bytes | ASGIApp:
+        """Answer a whole POST /check without a task: the JSON of its verdict, or the application that says the rest,
+        an error or what a thread is still busy with."""
+        call = Call(headers, client, _nothing_to_receive, self._addresses)
+        try:
+            self._limit(call.caller, 1)
+            if len(body) > self._max_bytes:
+                raise too_large(self._max_bytes)
+            reading = read_check(body, call.caller, believed=call.believed)
+            found = self._service.check_at_once(
+                reading.request, deadline_s=reading.deadline_s, request_id=call.request_id
+            )
+            if isinstance(found, Verdict):
+                return encode(found)
+        except Exception as error:  # told by `answer_post`, like every other
+            return self._later(partial(_raise, error))
+        return self._later(partial(self._finish, found))
+
+    def _later(self, handler: Handler) -> ASGIApp:
+        async def app(scope: Any, receive: Receive, send: Send) -> None:
+            await answer_post(scope, receive, send, handler, self._addresses, self._metrics)
+
+        return app
+
+    async def _finish(self, under_way: UnderWay, _call: Call) -> bytes:
+        return encode(await self._service.finish(under_way))
 
     async def batch(self, scope: Any, receive: Receive, send: Send) -> None:
         """POST /check/batch."""
@@ -104,6 +136,14 @@ class CheckRoutes:
 
     async def _off_loop(self, read: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._decoder, read)
+
+
+async def _raise(error: Exception, _call: Call) -> bytes:
+    raise error
+
+
+async def _nothing_to_receive() -> Any:
+    return {"type": "http.disconnect"}
 
 
 def encode(answer: CheckResponse | BatchCheckResponse) -> bytes:
