@@ -12,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.inference.small_model import small_engine
+from tests.native_here import NATIVE_ONLY
 from vedette.http_request import HTTPRequest
 from vedette.inference.engine import Engine
 from vedette.inference.score_memory import ScoreMemory
 from vedette.inference.source_memory import MAX_CHARS, SourceMemory
 from vedette.parsing.field import Field, Source
+from vedette.parsing.native_reading import native
 from vedette.sinks.masking import is_secret
 from vedette.verdict import Verdict
 
@@ -144,7 +146,7 @@ def test_a_secret_that_only_its_reading_shows_is_not_kept() -> None:
         "p%61ssword=hunter2", 'data={"password":"hunter3"}', 'more={"a":{"token":"hunter3x"}}', 'n={"pin":"123456,7"}',
         'o={"otp":"765432"}', "u=%257B%22pin%22:234567%257D", f"b={document}",
     )  # fmt: skip
-    engine.check(HTTPRequest("GET", f"/?{'&'.join(arguments)}&plain=hunter4,x"))
+    engine.check(HTTPRequest("GET", f"/?{'&'.join(arguments)}&plain=hunter4;x"))
     kept = str(list(engine._sources._young))
     assert "hunter4" in kept
     for secret in ("hunter2", "hunter3", "1234567", "123456", "765432", "234567", document):
@@ -161,18 +163,45 @@ def add(memory: SourceMemory, name: str, raw: str, keys: int = 0) -> None:
     key = memory.key("json", name, raw)
     assert key is not None
     read = tuple(("json other", f"{raw}{number}") for number in range(keys))
-    memory.add(Source(key, 0, 1, 1), [Field("json", name, raw)], read)
+    memory.add(Source(key, 0, 1, 1, piece=("json", name, raw)), [Field("json", name, raw)], read)
+
+
+def is_known(memory: SourceMemory, name: str, raw: str) -> bool:
+    if native is not None and memory.inert is not None and native.inert(memory.inert, "json", name, raw) == 1:
+        return True
+    key = memory.key("json", name, raw)
+    return key is not None and memory.recall(key) == (1, (), 0.0, ())
 
 
 def test_memory_is_bounded_and_what_is_used_stays() -> None:
     small = memory(40_000)
     add(small, "often", "1")
-    key = small.key("json", "often", "1")
-    assert key is not None
     for number in range(5_000):
         add(small, "q", str(number))
-        assert small.recall(key) == (1, (), 0.0, ())
-    assert len(small) < 200
+        assert is_known(small, "often", "1")
+    assert not is_known(small, "q", "0")
+    assert len(small) < 300
+
+
+@NATIVE_ONLY
+def test_pieces_that_hold_nothing_are_told_apart() -> None:
+    assert native is not None
+    one, other = native.inert_memory(1 << 20), native.inert_memory(1 << 20)
+    assert native.remember_inert(one, "query", "a", "a=b", 3)
+    assert native.inert(one, "query", "a", "a=b") == 3
+    for asked in (("form", "a", "a=b"), ("query", "aa", "=b"), ("query", "", "aa=b"), ("query", "a", "a=b\0")):
+        assert native.inert(one, *asked) == -1
+    assert native.inert(other, "query", "a", "a=b") == -1
+    assert not native.remember_inert(one, "query", "a", "x" * 10_000, 1)
+    assert not native.remember_inert(one, "query", "a", "\ud800", 1)
+    assert not native.remember_inert(one, "query", "a", "many", 1 << 15)
+    assert native.remember_inert_group(one, [("A", "1"), ("B", "2")], 2)
+    assert native.inert_group(one, [("A", "1"), ("B", "2")]) == 2
+    for pieces in ([("B", "2"), ("A", "1")], [("A", "1")], [("A", "1B"), ("", "2")], []):
+        assert native.inert_group(one, pieces) == -1
+    assert native.inert_count(one) == 2
+    with pytest.raises(ValueError, match="PyCapsule"):
+        native.inert(object(), "query", "a", "a=b")
 
 
 @pytest.mark.parametrize(("name", "keys"), [("q", 0), ("\U0001f600" * 200, 0), ("\U0001f600" * 200, 8)])

@@ -257,6 +257,8 @@ PACKED = "JyB1bmlvbiBzZWxlY3QgdXNlcixwYXNzd29yZCBmcm9tIHVzZXJzLS0gLQ"
 class NothingKnown:
     """As a service that has seen nothing yet: plain pairs are passed over."""
 
+    inert = None
+
     def key(self, location: str, name: str, raw: str) -> None:
         return None
 

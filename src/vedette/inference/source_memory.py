@@ -9,7 +9,9 @@ anew, because it has to be shown.
 The headers that a client sends unchanged with each request, and its whole Cookie header, are looked up as one piece
 each before they are taken apart.
 
-Pieces are kept as they are, those of secret fields, groups, and what may hold a document under their keyed BLAKE2b hash
+Most pieces hold nothing to be read at all; those are a hash each, in a set of the library's (native/inert.h).
+
+Others are kept as they are, those of secret fields, groups, and what may hold a document under their keyed BLAKE2b hash
 (RFC 7693, 128 bits), as in the score memory. Two generations stand in for a list of uses: the young one takes what is
 new and what is met again, and when it holds half of the bytes allowed it becomes the old one, whose predecessor is
 forgotten. Safe to use from many threads: a lost update costs no more than reading a piece again. What is left out does
@@ -27,6 +29,7 @@ import msgspec
 
 from vedette.inference.score_memory import Key, ScoreMemory
 from vedette.parsing.field import Field, Known, Source, SourceKey
+from vedette.parsing.native_reading import native
 from vedette.sinks.masking import is_secret
 
 MAX_CHARS = 512  # a longer piece hardly ever comes again
@@ -43,7 +46,8 @@ class SourceMemory:
     """Remembers at most about `max_bytes` worth of pieces; 0 remembers nothing."""
 
     def __init__(self, max_bytes: int, scores: ScoreMemory, threshold: float) -> None:
-        self._half = max_bytes // 2
+        self.inert = None if native is None or not max_bytes else native.inert_memory(max_bytes // 4)
+        self._half = (max_bytes if self.inert is None else max_bytes - max_bytes // 4) // 2
         self._scores = scores
         self._threshold = threshold
         self._secret = os.urandom(32)
@@ -52,7 +56,8 @@ class SourceMemory:
         self._used = 0
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old)
+        inert = 0 if native is None or self.inert is None else native.inert_count(self.inert)
+        return len(self._young) + len(self._old) + inert
 
     def key(self, location: str, name: str, raw: str) -> SourceKey | None:
         """Return what stands for the piece `raw` of a request, None if it is not to be remembered."""
@@ -97,6 +102,8 @@ class SourceMemory:
         """
         for known in source.known:
             keys += known.keys
+        if not (keys or source.names) and self._remember_inert(source):
+            return
         if len(keys) > (MAX_GROUP_KEYS if source.known else MAX_KEYS):
             return
         if not isinstance(source.key, bytes):
@@ -107,6 +114,14 @@ class SourceMemory:
                 if (field.name != name or field.location != location) and is_secret(*field[:2], field.kind):
                     return
         self._store(source.key, Known(source.values, source.names, 0.0, keys))
+
+    def _remember_inert(self, source: Source) -> bool:
+        """Remember that nothing has to be read of a piece, by its hash alone. Returns False where that cannot be."""
+        if native is None or self.inert is None:
+            return False
+        if isinstance(source.piece, list):
+            return native.remember_inert_group(self.inert, source.piece, source.values)
+        return native.remember_inert(self.inert, *source.piece, source.values)
 
     def _store(self, key: SourceKey, entry: Known) -> None:
         self._young[key] = entry

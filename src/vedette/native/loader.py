@@ -30,6 +30,24 @@ class NativeModule(Protocol):
     def rules(self) -> list[int]:
         """Return the checksums of the `Rules` that it was compiled from."""
 
+    def inert_memory(self, max_bytes: int, /) -> object:
+        """Return an empty set of pieces of requests that hold nothing to be read; see native/inert.h."""
+
+    def inert(self, memory: object, location: str, name: str, raw: str, /) -> int:
+        """Return how many values a piece has that is in the set, else -1."""
+
+    def inert_group(self, memory: object, pieces: list[tuple[str, str]], /) -> int:
+        """Return how many values pieces have that are in the set together, else -1."""
+
+    def remember_inert(self, memory: object, location: str, name: str, raw: str, values: int, /) -> bool:
+        """Put a piece into the set. Returns False if it is too long."""
+
+    def remember_inert_group(self, memory: object, pieces: list[tuple[str, str]], values: int, /) -> bool:
+        """Put pieces that come together into the set."""
+
+    def inert_count(self, memory: object, /) -> int:
+        """Return how many are in the set."""
+
     def is_inert(self, text: str, is_path: bool, whole: bool, /) -> bool | None:
         """As `screen.is_inert`."""
 
@@ -45,7 +63,9 @@ class NativeModule(Protocol):
     def view(self, text: str, /) -> str | None:
         """As `text_view.view`."""
 
-    def pieces(self, text: str, separator: str, most: int, /) -> tuple[int, list[str]] | None:
+    def pieces(
+        self, text: str, separator: str, most: int, memory: object, location: str, /
+    ) -> tuple[int, list[str]] | None:
         """Split pairs; return how many are plain, and the others. None where bare separators may have torn one."""
 
     def is_plain_pair(self, name: str, value: str, /) -> bool | None:
@@ -54,7 +74,9 @@ class NativeModule(Protocol):
     def percent(self, text: str, /) -> str | None:
         """As `decoders.percent`."""
 
-    def json(self, text: str, path: str, deepest: int, /) -> tuple[int, int, list[tuple[str, str | None]]] | None:
+    def json(
+        self, text: str, path: str, deepest: int, memory: object, location: str, /
+    ) -> tuple[int, int, list[tuple[str, str | None]]] | None:
         """Read a document: how many strings it holds that are no numbers, how many of them are plain words, and in
         order the others with their paths and the names that are not plain, with None."""
 

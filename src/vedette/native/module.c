@@ -12,6 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+#ifdef __APPLE__
+#include <sys/random.h>
+#endif
 
 #include "python_abi.h"
 
@@ -108,6 +112,7 @@ static int in_ranges(const uint32_t (*ranges)[2], int count, uint32_t c) {
 #undef CHAR
 #undef N
 
+#include "inert.h"
 #include "reading.h"
 
 /* A text of Python's, as bytes or as code points of its own. */
@@ -252,13 +257,139 @@ static PyObject *view(PyObject *self, PyObject *text) {
     return found;
 }
 
-/* pieces(text, separator, most) -> (passed over, [piece, ...]), or None */
+/* -- pieces that hold nothing -- */
+
+static const char INERT[] = "vedette.inert";
+
+static void free_inert(PyObject *capsule) {
+    Inert *inert = PyCapsule_GetPointer(capsule, INERT);
+    if (!inert) return;
+    free(inert->young);
+    free(inert->old);
+    free(inert);
+}
+
+/* inert_memory(bytes) -> an empty set of at most so many bytes */
+static PyObject *inert_memory(PyObject *self, PyObject *bytes) {
+    (void)self;
+    long room = PyLong_AsLong(bytes);
+    size_t slots = 64;
+    while (4 * slots * sizeof(Slot) <= (size_t)(room > 0 ? room : 0)) slots *= 2;
+    Inert *inert = calloc(1, sizeof(Inert));
+    if (inert) {
+        inert->slots = slots;
+        inert->young = calloc(slots, sizeof(Slot));
+        inert->old = calloc(slots, sizeof(Slot));
+    }
+    if (!inert || !inert->young || !inert->old || getentropy(inert->key, sizeof(inert->key))) return PyErr_NoMemory();
+    return PyCapsule_New(inert, INERT, free_inert);
+}
+
+static int add_string(Piece *piece, PyObject *text) {
+    Py_ssize_t n = 0;
+    const char *s = PyUnicode_AsUTF8AndSize(text, &n);
+    if (!s) {
+        PyErr_Clear();
+        piece->too_long = 1;
+        return 0;
+    }
+    add_text(piece, s, (size_t)n);
+    return 1;
+}
+
+/* The texts of args[1 .. count - 1]; one that is a list of pairs stands for all of its texts. */
+static void piece_of(Piece *piece, PyObject *const *args, Py_ssize_t count) {
+    piece->used = 0;
+    piece->too_long = 0;
+    for (Py_ssize_t i = 1; i < count && !piece->too_long; i++) add_string(piece, args[i]);
+}
+
+static void piece_of_pairs(Piece *piece, PyObject *pairs) {
+    piece->used = 0;
+    piece->too_long = 0;
+    Py_ssize_t count = PyList_Size(pairs);
+    if (count < 0) PyErr_Clear();
+    if (count <= 0) piece->too_long = 1;
+    for (Py_ssize_t i = 0; i < count && !piece->too_long; i++) {
+        PyObject *pair = PyList_GetItem(pairs, i);
+        PyObject *name = pair ? PyTuple_GetItem(pair, 0) : NULL, *value = name ? PyTuple_GetItem(pair, 1) : NULL;
+        if (!value) {
+            PyErr_Clear();
+            piece->too_long = 1;
+            return;
+        }
+        add_string(piece, name);
+        add_string(piece, value);
+    }
+}
+
+/* inert(memory, location, name, raw) -> values of a piece that was found inert before, else -1 */
+static PyObject *inert(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    Piece piece;
+    (void)self;
+    if (wrong_count(count, 4)) return NULL;
+    Inert *memory = PyCapsule_GetPointer(args[0], INERT);
+    if (!memory) return NULL;
+    piece_of(&piece, args, count);
+    return PyLong_FromSsize_t(find_inert(memory, &piece));
+}
+
+static PyObject *inert_group(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    Piece piece;
+    (void)self;
+    if (wrong_count(count, 2)) return NULL;
+    Inert *memory = PyCapsule_GetPointer(args[0], INERT);
+    if (!memory) return NULL;
+    piece_of_pairs(&piece, args[1]);
+    return PyLong_FromSsize_t(find_inert(memory, &piece));
+}
+
+static PyObject *remembered(Inert *memory, const Piece *piece, PyObject *values) {
+    long count = PyLong_AsLong(values);
+    if (piece->too_long || count < 0 || count > MAX_VALUES) return py_bool(0);
+    uint64_t hash[2];
+    siphash(memory->key, piece->bytes, piece->used, hash);
+    put_inert(memory, hash, count);
+    return py_bool(1);
+}
+
+/* remember_inert(memory, location, name, raw, values) -> whether it is remembered from now on */
+static PyObject *remember_inert(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    Piece piece;
+    (void)self;
+    if (wrong_count(count, 5)) return NULL;
+    Inert *memory = PyCapsule_GetPointer(args[0], INERT);
+    if (!memory) return NULL;
+    piece_of(&piece, args, count - 1);
+    return remembered(memory, &piece, args[4]);
+}
+
+static PyObject *remember_inert_group(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    Piece piece;
+    (void)self;
+    if (wrong_count(count, 3)) return NULL;
+    Inert *memory = PyCapsule_GetPointer(args[0], INERT);
+    if (!memory) return NULL;
+    piece_of_pairs(&piece, args[1]);
+    return remembered(memory, &piece, args[2]);
+}
+
+static PyObject *inert_count(PyObject *self, PyObject *capsule) {
+    (void)self;
+    Inert *memory = PyCapsule_GetPointer(capsule, INERT);
+    return memory ? PyLong_FromSsize_t((Py_ssize_t)(memory->used + memory->used_before)) : NULL;
+}
+
+/* pieces(text, separator, most, memory, location) -> (passed over, [piece, ...]), or None */
 static PyObject *pieces(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     Py_ssize_t bytes = 0;
     (void)self;
-    if (wrong_count(count, 3)) return NULL;
+    if (wrong_count(count, 5)) return NULL;
     const char *text = PyUnicode_AsUTF8AndSize(args[0], &bytes), *sign = PyUnicode_AsUTF8AndSize(args[1], NULL);
-    if (!sign) return NULL;
+    Py_ssize_t place_length = 0;
+    const char *place = sign ? PyUnicode_AsUTF8AndSize(args[4], &place_length) : NULL;
+    Inert *memory = place && args[3] != &_Py_NoneStruct ? PyCapsule_GetPointer(args[3], INERT) : NULL;
+    if (!place || (!memory && args[3] != &_Py_NoneStruct)) return NULL;
     if (!text || bytes != PyUnicode_GetLength(args[0])) {
         PyErr_Clear();
         return py_none();
@@ -266,7 +397,27 @@ static PyObject *pieces(PyObject *self, PyObject *const *args, Py_ssize_t count)
     Spots rest = {NULL, 0, 0};
     long passed = 0;
     gave_up = 0;
-    int read = read_pieces((const uint8_t *)text, (long)bytes, (uint8_t)*sign, PyLong_AsLong(args[2]), &rest, &passed);
+    long most = PyLong_AsLong(args[2]);
+    int read = read_pieces((const uint8_t *)text, (long)bytes, (uint8_t)*sign, most, &rest, &passed);
+    long kept = 0;
+    for (long i = 0; memory && read && i < rest.count; i++) {
+        const char *s = text + rest.at[i][0];
+        long n = rest.at[i][1] - rest.at[i][0];
+        const char *equals = *sign == '&' ? memchr(s, '=', (size_t)n) : s; /* cookies are known without their name */
+        Piece piece = {.used = 0, .too_long = 0};
+        add_text(&piece, place, (size_t)place_length);
+        add_text(&piece, s, (size_t)(equals ? equals - s : n));
+        add_text(&piece, s, (size_t)n);
+        long values = find_inert(memory, &piece);
+        if (values >= 0) {
+            passed += values;
+        } else {
+            rest.at[kept][0] = rest.at[i][0];
+            rest.at[kept++][1] = rest.at[i][1];
+        }
+    }
+    if (memory) rest.count = kept;
+    read = read && passed + rest.count <= most;
     PyObject *found = read && !gave_up ? PyTuple_New(2) : py_none();
     if (read && !gave_up && found) {
         PyObject *list = PyList_New(rest.count);
@@ -329,7 +480,9 @@ typedef struct {
     const Json *json;
     PyObject *found;
     long passed, strings;
-    int top_query;
+    Inert *memory; /* of leaves, where they are known by themselves */
+    const char *place;
+    long place_length;
 } Leaves;
 
 static int append(Leaves *leaves, PyObject *path, PyObject *text) {
@@ -359,6 +512,17 @@ static int leaf(Leaves *leaves, int32_t index, const char *path, long length, in
             }
         } else {
             leaves->strings++;
+        }
+        if (leaves->memory && !node->escaped && n < MAX_HASHED) {
+            Piece piece = {.used = 0, .too_long = 0};
+            add_text(&piece, leaves->place, (size_t)leaves->place_length);
+            add_text(&piece, path, (size_t)length);
+            add_text(&piece, s, (size_t)n);
+            long values = find_inert(leaves->memory, &piece);
+            if (values >= 0) {
+                leaves->passed += values;
+                return 1;
+            }
         }
         return append(leaves, PyUnicode_FromStringAndSize(path, length), string_of(leaves->json, node));
     }
@@ -404,11 +568,15 @@ static int walk(Leaves *leaves, int32_t index, const char *path, long length, in
     return 1;
 }
 
-/* json(text, path, deepest) -> (strings, passed over, [(path, text) or (name, None), ...]), or None */
+/* json(text, path, deepest, memory, location) -> (strings, passed over, [(path, text) or (name, None), ...]), or None */
 static PyObject *json(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     Py_ssize_t n = 0, length = 0;
     (void)self;
-    if (wrong_count(count, 3)) return NULL;
+    if (wrong_count(count, 5)) return NULL;
+    Py_ssize_t place_length = 0;
+    const char *place = PyUnicode_AsUTF8AndSize(args[4], &place_length);
+    Inert *memory = place && args[3] != &_Py_NoneStruct ? PyCapsule_GetPointer(args[3], INERT) : NULL;
+    if (!place || (!memory && args[3] != &_Py_NoneStruct)) return NULL;
     const char *text = PyUnicode_AsUTF8AndSize(args[0], &n);
     const char *path = text ? PyUnicode_AsUTF8AndSize(args[1], &length) : NULL;
     if (!path || n > INT32_MAX - 1 || length != PyUnicode_GetLength(args[1])) {
@@ -426,7 +594,7 @@ static PyObject *json(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     if (!whole || json.at < json.n || json.nodes[0].kind < ARRAY) {
         answer = py_none();
     } else {
-        Leaves leaves = {&json, PyList_New(0), 0, 0, 0};
+        Leaves leaves = {&json, PyList_New(0), 0, 0, memory, place, (long)place_length};
         int done = leaves.found && leaf(&leaves, 0, path, (long)length, 0);
         if (gave_up) {
             PyErr_Clear();
@@ -453,6 +621,12 @@ static PyObject *rules(PyObject *self, PyObject *unused) {
 
 static PyMethodDef METHODS[] = {
     {"rules", rules, METH_NOARGS, NULL},
+    {"inert_memory", inert_memory, METH_O, NULL},
+    {"inert", (PyCFunction)(void (*)(void))inert, METH_FASTCALL, NULL},
+    {"inert_group", (PyCFunction)(void (*)(void))inert_group, METH_FASTCALL, NULL},
+    {"remember_inert", (PyCFunction)(void (*)(void))remember_inert, METH_FASTCALL, NULL},
+    {"remember_inert_group", (PyCFunction)(void (*)(void))remember_inert_group, METH_FASTCALL, NULL},
+    {"inert_count", inert_count, METH_O, NULL},
     {"pieces", (PyCFunction)(void (*)(void))pieces, METH_FASTCALL, NULL},
     {"is_plain_pair", (PyCFunction)(void (*)(void))is_plain_pair, METH_FASTCALL, NULL},
     {"percent", percent, METH_O, NULL},

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from vedette.config import InspectionSettings
 from vedette.parsing.decoders import without_surrogates
+from vedette.parsing.native_reading import native
 from vedette.verdict import NotInspected
 
 Kind = Literal["value", "name"]
@@ -58,10 +59,16 @@ class Source(NamedTuple):
     names: tuple[str, ...] = ()
     known: tuple[Known, ...] = ()
     opened: bool = False
+    piece: tuple[str, str, str] | list[tuple[str, str]] = ("", "", "")
 
 
 class KnownSources(Protocol):
-    """Pieces of requests that were read before and found harmless."""
+    """Pieces of requests that were read before and found harmless. `inert` is the library's set of those that hold
+    nothing to be read (see native/inert.h), None where there is no library."""
+
+    @property
+    def inert(self) -> object:
+        """The set."""
 
     def key(self, location: str, name: str, raw: str) -> SourceKey | None:
         """Return what stands for the piece, None if it is not to be remembered."""
@@ -92,12 +99,13 @@ _MAX_NAME = 256  # characters of a field's name that are kept for finding it aga
 class FieldCollector:
     """Collects fields under the limits of one request."""
 
-    __slots__ = ("_again", "_names", "_names_in_order", "_refusals", "_refused", "fields", "known", "known_pieces",
-                 "known_score", "left_out", "limits", "not_inspected", "opened", "sources")  # fmt: skip
+    __slots__ = ("_again", "_inert", "_names", "_names_in_order", "_refusals", "_refused", "fields", "known",
+                 "known_pieces", "known_score", "left_out", "limits", "not_inspected", "opened", "sources")  # fmt: skip
 
     def __init__(self, limits: InspectionSettings, known: KnownSources | None = None) -> None:
         self.limits = limits
         self.known = known
+        self._inert = None if known is None else known.inert
         self.known_score = 0.0
         self.left_out = 0  # fields of known pieces; they count as if they had been read
         self.opened = 0  # documents found inside of values
@@ -114,6 +122,11 @@ class FieldCollector:
     def full(self) -> bool:
         """True once `max_fields` is reached; producers stop then, having said so by `refuse`."""
         return len(self.fields) + self.left_out >= self.limits.max_fields
+
+    @property
+    def inert(self) -> object:
+        """The library's set of pieces that hold nothing, for its functions."""
+        return self._inert
 
     @property
     def room(self) -> int:
@@ -163,20 +176,30 @@ class FieldCollector:
         A piece with a name that was read before, or of which something was refused, does not become known: what it gave
         depends on what stood before it.
         """
+        if self._inert is not None and native is not None:
+            values = native.inert(self._inert, location, name, raw)
+            if 0 <= values <= self.room:
+                self.left_out += values
+                return
         key = None if self.known is None else self.known.key(location, name, raw)
         if key is None:
             read(self, name, raw)
         elif not self._is_known(key):
-            self._learn(key, partial(read, self, name, raw))
+            self._learn(key, (location, name, raw), partial(read, self, name, raw))
 
-    def read_group(self, pieces: Sequence[tuple[str, str]], read: Callable[[FieldCollector], None]) -> None:
+    def read_group(self, pieces: list[tuple[str, str]], read: Callable[[FieldCollector], None]) -> None:
         """Read pieces that often come together by ``read(self)``, which hands them to `read_source` one by one, unless
         all of them came before in this order."""
+        if self._inert is not None and native is not None:
+            values = native.inert_group(self._inert, pieces)
+            if 0 <= values <= self.room:
+                self.left_out += values
+                return
         key = None if self.known is None else self.known.key_of_group(pieces)
         if key is None:
             read(self)
         elif not self._is_known(key):
-            self._learn(key, partial(read, self))
+            self._learn(key, pieces, partial(read, self))
 
     def passes_over(self) -> bool:
         """Leave out a value that no attack can be spelled in. Returns False where it has to be read all the same: where
@@ -199,7 +222,9 @@ class FieldCollector:
             self.known_score = known.score
         return True
 
-    def _learn(self, key: SourceKey, read: Callable[[], None]) -> None:
+    def _learn(
+        self, key: SourceKey, piece: tuple[str, str, str] | list[tuple[str, str]], read: Callable[[], None]
+    ) -> None:
         start, before = len(self.fields), len(self.fields) + self.left_out
         again, refusals, names, pieces = self._again, self._refusals, len(self._names), len(self.known_pieces)
         opened = self.opened
@@ -208,7 +233,7 @@ class FieldCollector:
             end, known = len(self.fields), tuple(self.known_pieces[pieces:])
             new = tuple(self._names_in_order[names:])
             values = end + self.left_out - before - len(new)
-            self.sources.append(Source(key, start, end, values, new, known, self.opened > opened))
+            self.sources.append(Source(key, start, end, values, new, known, self.opened > opened, piece))
 
     def refuse(self, location: str, name: str, reason: str) -> None:
         """Report a part that is not read; each (location, reason) pair is listed once."""

@@ -19,7 +19,7 @@ def read_pairs(out: FieldCollector, location: str, text: str) -> None:
     the argument before them.
     """
     read = _READ_PAIR[location]
-    pairs = _not_plain(out, text, "&")
+    pairs = _not_plain(out, location, text, "&")
     if pairs is not None:
         for pair in pairs:
             out.read_source(location, pair.partition("=")[0], pair, read)
@@ -82,11 +82,11 @@ def _component(text: str) -> tuple[str, tuple[str, ...]]:
 
 def read_cookies(out: FieldCollector, text: str) -> None:
     """Read a Cookie header value (RFC 6265 section 4.2); values lose one pair of surrounding quotes."""
-    out.read_group((("cookie", text),), partial(_read_cookie_pairs, text))
+    out.read_group([("cookie", text)], partial(_read_cookie_pairs, text))
 
 
 def _read_cookie_pairs(text: str, out: FieldCollector) -> None:
-    pairs = _not_plain(out, text, ";")
+    pairs = _not_plain(out, "cookie", text, ";")
     for pair in _pieces(out, "cookie", text, ";") if pairs is None else pairs:
         name, _, value = pair.partition("=")
         if not (is_plain_pair(name.strip(), value) and out.passes_over()):
@@ -103,12 +103,13 @@ def _read_cookie(out: FieldCollector, _: str, pair: str) -> None:
     read_value(out, "cookie", name, value)
 
 
-def _not_plain(out: FieldCollector, text: str, separator: str) -> list[str] | None:
-    """Pass over the plain pairs of `text` and return the others; None where each piece has to be looked at: where known
-    pieces are read as well, where there may be too many, and where bare separators may have torn a value."""
+def _not_plain(out: FieldCollector, location: str, text: str, separator: str) -> list[str] | None:
+    """Pass over the plain and the inert pairs of `text` and return the others; None where each piece has to be looked
+    at: where known pieces are read as well, where there may be too many, and where bare separators may have torn a
+    value."""
     if native is None or out.known is None:
         return None
-    found = native.pieces(text, separator, out.room)
+    found = native.pieces(text, separator, out.room, out.inert, location)
     if found is None:
         return None
     out.left_out += found[0]

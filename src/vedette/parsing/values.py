@@ -218,7 +218,8 @@ def read_known_json(
     known pieces are read as well, and where the document is odd or large."""
     if native is None or out.known is None:
         return False
-    found = native.json(text, name, out.limits.max_depth)
+    alone = not (level or decoded_by)  # then a leaf is a piece of its own
+    found = native.json(text, name, out.limits.max_depth, out.inert if alone else None, location)
     if found is None or found[0] + len(found[2]) > out.room:
         return False
     _, passed_over, items = found
@@ -227,10 +228,10 @@ def read_known_json(
     for path, leaf in items:
         if leaf is None:
             read_name(out, location, path, decoded_by)
-        elif level or decoded_by:
-            read_value(out, location, path, leaf, decoded_by, level)
-        else:
+        elif alone:
             out.read_source(location, path, leaf, read)
+        else:
+            read_value(out, location, path, leaf, decoded_by, level)
     return True
 
 
