@@ -105,3 +105,9 @@ static long find_inert(Inert *inert, const Piece *piece) {
     put_inert(inert, hash, values);
     return values;
 }
+
+static void learn_inert(Inert *inert, const Piece *piece, long values) {
+    uint64_t hash[2];
+    siphash(inert->key, piece->bytes, piece->used, hash);
+    put_inert(inert, hash, values);
+}

@@ -34,7 +34,8 @@ class NativeModule(Protocol):
         """Return an empty set of pieces of requests that hold nothing to be read; see native/inert.h."""
 
     def inert(self, memory: object, location: str, name: str, raw: str, /) -> int:
-        """Return how many values a piece has that is in the set, else -1."""
+        """Return how many values a piece has of which nothing has to be read, as the set or a look at it tells; else
+        -1."""
 
     def inert_group(self, memory: object, pieces: list[tuple[str, str]], /) -> int:
         """Return how many values pieces have that are in the set together, else -1."""
@@ -44,6 +45,12 @@ class NativeModule(Protocol):
 
     def remember_inert_group(self, memory: object, pieces: list[tuple[str, str]], values: int, /) -> bool:
         """Put pieces that come together into the set."""
+
+    def headers(
+        self, memory: object, pairs: tuple[tuple[str, str], ...], /
+    ) -> tuple[int, list[tuple[str, str]], list[tuple[str, str]]]:
+        """Part the headers that usually come again together from the others. How many values the former have if they
+        are in the set together, else -1; these headers; the others."""
 
     def inert_count(self, memory: object, /) -> int:
         """Return how many are in the set."""

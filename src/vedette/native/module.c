@@ -323,7 +323,7 @@ static void piece_of_pairs(Piece *piece, PyObject *pairs) {
     }
 }
 
-/* inert(memory, location, name, raw) -> values of a piece that was found inert before, else -1 */
+/* inert(memory, location, name, raw) -> values of a piece of which nothing has to be read, else -1 */
 static PyObject *inert(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     Piece piece;
     (void)self;
@@ -331,7 +331,15 @@ static PyObject *inert(PyObject *self, PyObject *const *args, Py_ssize_t count) 
     Inert *memory = PyCapsule_GetPointer(args[0], INERT);
     if (!memory) return NULL;
     piece_of(&piece, args, count);
-    return PyLong_FromSsize_t(find_inert(memory, &piece));
+    long values = find_inert(memory, &piece);
+    if (values < 0 && !piece.too_long) {
+        Py_ssize_t name_length = 0, n = 0;
+        const char *place = PyUnicode_AsUTF8AndSize(args[1], NULL);
+        const char *name = PyUnicode_AsUTF8AndSize(args[2], &name_length), *raw = PyUnicode_AsUTF8AndSize(args[3], &n);
+        values = values_of_plain(place, (const uint8_t *)name, (long)name_length, (const uint8_t *)raw, (long)n);
+        if (values >= 0) learn_inert(memory, &piece, values);
+    }
+    return PyLong_FromSsize_t(values);
 }
 
 static PyObject *inert_group(PyObject *self, PyObject *const *args, Py_ssize_t count) {
@@ -347,9 +355,7 @@ static PyObject *inert_group(PyObject *self, PyObject *const *args, Py_ssize_t c
 static PyObject *remembered(Inert *memory, const Piece *piece, PyObject *values) {
     long count = PyLong_AsLong(values);
     if (piece->too_long || count < 0 || count > MAX_VALUES) return py_bool(0);
-    uint64_t hash[2];
-    siphash(memory->key, piece->bytes, piece->used, hash);
-    put_inert(memory, hash, count);
+    learn_inert(memory, piece, count);
     return py_bool(1);
 }
 
@@ -372,6 +378,43 @@ static PyObject *remember_inert_group(PyObject *self, PyObject *const *args, Py_
     if (!memory) return NULL;
     piece_of_pairs(&piece, args[1]);
     return remembered(memory, &piece, args[2]);
+}
+
+/* headers(memory, pairs) -> (values of those that usually come together if none has to be read, else -1; these, or None;
+ * the others) */
+static PyObject *headers(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    Piece piece = {.used = 0, .too_long = 0};
+    (void)self;
+    if (wrong_count(count, 2)) return NULL;
+    Inert *memory = PyCapsule_GetPointer(args[0], INERT);
+    Py_ssize_t pairs = memory ? PyTuple_Size(args[1]) : -1;
+    PyObject *answer = pairs < 0 ? NULL : PyTuple_New(3), *steady = PyList_New(0), *varying = PyList_New(0);
+    if (!answer || !steady || !varying) return NULL;
+    long steady_ones = 0;
+    for (Py_ssize_t i = 0; i < pairs; i++) {
+        PyObject *pair = PyTuple_GetItem(args[1], i);
+        PyObject *name = pair ? PyTuple_GetItem(pair, 0) : NULL;
+        Py_ssize_t n = 0;
+        const char *s = name ? PyUnicode_AsUTF8AndSize(name, &n) : NULL;
+        if (!s) {
+            Py_DecRef(answer), Py_DecRef(steady), Py_DecRef(varying);
+            return NULL;
+        }
+        uint8_t low[LONGEST_WORD + 1];
+        for (Py_ssize_t k = 0; k < n && k <= LONGEST_WORD; k++) low[k] = low_a((uint8_t)s[k]);
+        int varies = n <= LONGEST_WORD && (flags_of_word_a(low, (long)n) & WORD_VARYING) != 0;
+        if (!varies) {
+            steady_ones++;
+            add_string(&piece, name);
+            add_string(&piece, PyTuple_GetItem(pair, 1));
+        }
+        PyList_Append(varies ? varying : steady, pair);
+    }
+    long values = steady_ones ? find_inert(memory, &piece) : 0;
+    PyTuple_SetItem(answer, 0, PyLong_FromSsize_t(values));
+    PyTuple_SetItem(answer, 1, steady);
+    PyTuple_SetItem(answer, 2, varying);
+    return answer;
 }
 
 static PyObject *inert_count(PyObject *self, PyObject *capsule) {
@@ -409,6 +452,8 @@ static PyObject *pieces(PyObject *self, PyObject *const *args, Py_ssize_t count)
         add_text(&piece, s, (size_t)(equals ? equals - s : n));
         add_text(&piece, s, (size_t)n);
         long values = find_inert(memory, &piece);
+        if (values < 0 && (values = values_of_plain(place, NULL, 0, (const uint8_t *)s, n)) >= 0)
+            learn_inert(memory, &piece, values);
         if (values >= 0) {
             passed += values;
         } else {
@@ -519,6 +564,8 @@ static int leaf(Leaves *leaves, int32_t index, const char *path, long length, in
             add_text(&piece, path, (size_t)length);
             add_text(&piece, s, (size_t)n);
             long values = find_inert(leaves->memory, &piece);
+            if (values < 0 && (values = values_of_plain("json", NULL, 0, s, n)) >= 0)
+                learn_inert(leaves->memory, &piece, values);
             if (values >= 0) {
                 leaves->passed += values;
                 return 1;
@@ -627,6 +674,7 @@ static PyMethodDef METHODS[] = {
     {"remember_inert", (PyCFunction)(void (*)(void))remember_inert, METH_FASTCALL, NULL},
     {"remember_inert_group", (PyCFunction)(void (*)(void))remember_inert_group, METH_FASTCALL, NULL},
     {"inert_count", inert_count, METH_O, NULL},
+    {"headers", (PyCFunction)(void (*)(void))headers, METH_FASTCALL, NULL},
     {"pieces", (PyCFunction)(void (*)(void))pieces, METH_FASTCALL, NULL},
     {"is_plain_pair", (PyCFunction)(void (*)(void))is_plain_pair, METH_FASTCALL, NULL},
     {"percent", percent, METH_O, NULL},

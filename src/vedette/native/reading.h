@@ -119,6 +119,91 @@ static long undo_percent(const uint8_t *s, long n, uint8_t *to) {
     return used;
 }
 
+/* -- values that hold nothing ------------------------------------------------------------------------------------ */
+
+enum { LONGEST_AT_ONCE = 160, SHORTEST_PACKED = 12 }; /* http_tokenizer.WHOLE, values._MIN_BASE64 */
+
+/* Whether a decoded text could be encoded once more, hold a document, or be base64: what only the twin unwraps. */
+static int may_hold_more(const uint8_t *s, long n) {
+    int packed = n >= SHORTEST_PACKED, semicolon = 0, ampersand = 0;
+    for (long i = 0; i < n; i++) {
+        uint8_t c = s[i];
+        if (c >= 128 || c == '\\') return 1;
+        if (c == '%' && (escape_at(s, n, i) >= 0 || (i + 1 < n && (s[i + 1] | 32) == 'u'))) return 1;
+        if (c == '&') {
+            if (i + 1 < n && s[i + 1] == '#') return 1;
+            ampersand = 1;
+        }
+        if (c == ';') semicolon = 1;
+        if (c == '+' && i + 1 < n && s[i + 1] == 'A') return 1;
+        int plain = is_letter(c) || (c >= '0' && c <= '9') || c == '+' || c == '/' || c == '_' || c == '-' || c == '=';
+        packed &= plain || is_space(c);
+    }
+    if (packed || (ampersand && semicolon)) return 1;
+    if (n > 2 && ((s[0] == '{' && s[n - 1] == '}') || (s[0] == '[' && s[n - 1] == ']'))) return 1;
+    if (n < SHORTEST_PACKED) return 0;
+    return (s[0] | 32) == 'b' || index_a(s, n, "eyJ") >= 0 || index_a(s, n, "base64,") >= 0;
+}
+
+/* Whether nothing has to be read of a value as it was sent: unwrapped, it is one short text that the screen passes. */
+static int holds_nothing(const uint8_t *s, long n, int plus, int is_path) {
+    uint8_t once[LONGEST_AT_ONCE], text[LONGEST_AT_ONCE];
+    if (n > LONGEST_AT_ONCE) return 0;
+    for (long i = 0; i < n; i++) {
+        if (s[i] >= 128) return 0;
+        once[i] = plus && s[i] == '+' ? ' ' : s[i];
+    }
+    long length = undo_percent(once, n, text);
+    if (length < 0 || may_hold_more(text, length)) return 0;
+    gave_up = 0;
+    return is_inert_a(text, length, is_path, 1) && !gave_up;
+}
+
+static int is_path_plain(const uint8_t *s, long n) {
+    if (!holds_nothing(s, n, 0, 1)) return 0;
+    if (n <= SHORTEST_PACKED) return 1;
+    for (long start = 1; start < n;) { /* base64 in a segment */
+        long end = start;
+        while (end < n && s[end] != '/') end++;
+        long stop = start;
+        while (stop < end && s[stop] != ';' && s[stop] != '#') stop++;
+        if (end - start >= SHORTEST_PACKED &&
+            (memchr(s + start, '%', (size_t)(stop - start)) || PATTERN_MATCHES(packed, s + start, stop - start)))
+            return 0;
+        start = end + 1;
+    }
+    long stop = 1;
+    while (stop < n && s[stop] != ';' && s[stop] != '#') stop++;
+    return !memchr(s, '%', (size_t)n) && !PATTERN_MATCHES(packed, s + 1, stop - 1);
+}
+
+/* Values of a piece as it was sent, as the readers in forms.py, pipeline.py and values.py take it apart, if none of them
+ * has to be read; else -1. */
+static long values_of_plain(const char *place, const uint8_t *name, long name_length, const uint8_t *s, long n) {
+    if (!strcmp(place, "query") || !strcmp(place, "form")) {
+        const uint8_t *equals = memchr(s, '=', (size_t)n);
+        long length = equals ? (long)(equals - s) : n;
+        if (length > 128 || !needs_no_look(s, length)) return -1;
+        if (!equals || equals + 1 == s + n) return 0;
+        return holds_nothing(equals + 1, n - length - 1, 1, 0) ? 1 : -1;
+    }
+    if (!strcmp(place, "cookie")) {
+        while (n && is_space(*s)) s++, n--;
+        while (n && is_space(s[n - 1])) n--;
+        const uint8_t *equals = memchr(s, '=', (size_t)n), *value = equals ? equals + 1 : s;
+        long length = equals ? (long)(equals - s) : 0, left = n - (long)(value - s);
+        if (length > 128 || !needs_no_look(s, length)) return -1;
+        if (left > 1 && value[0] == '"' && value[left - 1] == '"') value++, left -= 2;
+        return !left ? 0 : holds_nothing(value, left, 0, 0) ? 1 : -1;
+    }
+    if (!strcmp(place, "path")) return !n ? 0 : is_path_plain(s, n) ? 1 : -1;
+    if (!strcmp(place, "header")) {
+        for (long i = 0; i < name_length; i++) if (name[i] >= 128) return -1;
+        if (name_length > 128 || !needs_no_look(name, name_length)) return -1;
+    }
+    return !n ? 0 : holds_nothing(s, n, 0, 0) ? 1 : -1; /* a leaf of JSON */
+}
+
 /* -- JSON ------------------------------------------------------------------------------------------------------- */
 
 enum { MAX_JSON_DEPTH = 128, MAX_PATH = 128, MAX_KEY = 100 };

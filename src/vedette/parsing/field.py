@@ -93,6 +93,7 @@ class ParsedRequest:
     known_score: float = 0.0
 
 
+_SHORT = 160  # characters of the longest value that the library judges by itself: native/reading.h, LONGEST_AT_ONCE
 _MAX_NAME = 256  # characters of a field's name that are kept for finding it again; a name is read whole as a value
 
 
@@ -105,7 +106,8 @@ class FieldCollector:
     def __init__(self, limits: InspectionSettings, known: KnownSources | None = None) -> None:
         self.limits = limits
         self.known = known
-        self._inert = None if known is None else known.inert
+        # Where a short value can be too long, each is measured by the twins.
+        self._inert = None if known is None or limits.max_value_chars < _SHORT else known.inert
         self.known_score = 0.0
         self.left_out = 0  # fields of known pieces; they count as if they had been read
         self.opened = 0  # documents found inside of values

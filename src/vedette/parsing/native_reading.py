@@ -18,6 +18,7 @@ RULES = Rules(
         "name_of_form": shapes.NAME_OF_FORM,
         "cut": shapes.CUT,
         "open": shapes.OPEN,
-    }
+    },
+    {"VARYING": shapes.VARYING},
 )
 native = native_module(RULES)

@@ -18,18 +18,14 @@ from vedette.http_request import HTTPRequest
 from vedette.parsing.bodies import read_body
 from vedette.parsing.field import Field, FieldCollector, KnownSources, ParsedRequest
 from vedette.parsing.forms import read_cookies, read_pairs
+from vedette.parsing.native_reading import native
+from vedette.parsing.shapes import VARYING
 from vedette.parsing.values import is_plain_pair, read_name, read_path, read_value
 
 __all__ = ["Field", "ParsedRequest", "ParsingPipeline"]
 
+Pair = tuple[str, str]
 _METHOD = re.compile(r"[A-Za-z][A-Za-z\-]{0,31}\Z")  # every method of the IANA registry looks like this
-
-# Headers that differ from one request of a client to its next; the others come again together.
-_VARYING = frozenset(
-    "cookie referer content-length authorization range if-none-match if-modified-since if-range if-match date "
-    "x-request-id x-correlation-id x-amzn-trace-id traceparent tracestate x-b3-traceid x-b3-spanid idempotency-key "
-    "x-forwarded-for x-real-ip forwarded true-client-ip cf-connecting-ip cf-ray x-csrf-token x-xsrf-token".split()
-)
 
 
 class ParsingPipeline:
@@ -52,10 +48,7 @@ class ParsingPipeline:
         out.read_source("path", "path", path, read_path)
         if query:
             read_pairs(out, "query", query)
-        steady: list[tuple[str, str]] = []
-        varying: list[tuple[str, str]] = []
-        for pair in request.headers:
-            (varying if pair[0].lower() in _VARYING else steady).append(pair)
+        steady, varying = _parted(out, request.headers)
         if steady:
             out.read_group(steady, partial(_read_headers, steady))
         for name, value in varying:
@@ -66,6 +59,20 @@ class ParsingPipeline:
         if request.body:
             read_body(out, request)
         return ParsedRequest(out.fields, out.not_inspected, out.sources, out.known_score)
+
+
+def _parted(out: FieldCollector, headers: tuple[tuple[str, str], ...]) -> tuple[list[Pair], list[Pair]]:
+    """Part the headers that usually come again together, none where nothing has to be read of them, from the others."""
+    if native is not None and out.inert is not None:
+        values, steady, varying = native.headers(out.inert, headers)
+        if 0 <= values <= out.room:
+            out.left_out += values
+            return [], varying
+        return steady, varying
+    steady, varying = [], []
+    for pair in headers:
+        (varying if pair[0].lower() in VARYING else steady).append(pair)
+    return steady, varying
 
 
 def _read_headers(pairs: list[tuple[str, str]], out: FieldCollector) -> None:

@@ -19,3 +19,10 @@ NAME_OF_FORM = re.compile(r"[A-Za-z0-9_.\-\[\]]+\Z")
 CUT = re.compile(r"[\s+<>|;`$\"'(){}]|%(?:[01].|2[0247-9]|3[bce]|60|7[bcd])", re.IGNORECASE)
 # A value that ends so goes on behind the ampersand: in the middle of a command line, or behind a quote.
 OPEN = re.compile(r"(?:[;|`\"'(<>]|%(?:0[ad]|2[278]|3[bce]|60|7c))\Z", re.IGNORECASE)
+
+# Headers that differ from one request of a client to its next; the others come again together.
+VARYING = frozenset(
+    "cookie referer content-length authorization range if-none-match if-modified-since if-range if-match date "
+    "x-request-id x-correlation-id x-amzn-trace-id traceparent tracestate x-b3-traceid x-b3-spanid idempotency-key "
+    "x-forwarded-for x-real-ip forwarded true-client-ip cf-connecting-ip cf-ray x-csrf-token x-xsrf-token".split()
+)
