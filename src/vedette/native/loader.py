@@ -55,10 +55,10 @@ class NativeModule(Protocol):
     def inert_count(self, memory: object, /) -> int:
         """Return how many are in the set."""
 
-    def is_inert(self, text: str, is_path: bool, whole: bool, /) -> bool | None:
-        """As `screen.is_inert`."""
+    def is_inert(self, text: str, place: int, whole: bool, /) -> bool | None:
+        """As `screen.is_inert`; `place` is 1 for a path, 2 for a header."""
 
-    def is_inert_name(self, text: str, /) -> bool | None:
+    def is_inert_name(self, text: str, is_cookie: bool, /) -> bool | None:
         """As `screen.is_inert_name`."""
 
     def is_loaded(self, text: str, /) -> bool | None:

@@ -21,6 +21,7 @@
 
 /* MAX_DEPTH: groups that repeat are nested calls, and a thread's stack may be as small as 128 KiB. */
 enum { MAX_DEPTH = 200, LONG_TEXT = 16384 };
+enum Place { ELSEWHERE, PATH, HEADER };
 
 static _Thread_local int gave_up;
 
@@ -160,18 +161,22 @@ static PyObject *is_inert(PyObject *self, PyObject *const *args, Py_ssize_t coun
     Read read;
     (void)self;
     if (wrong_count(count, 3)) return NULL;
-    int is_path = args[1] == &_Py_TrueStruct, whole = args[2] == &_Py_TrueStruct;
+    long place = PyLong_AsLong(args[1]);
+    int whole = args[2] == &_Py_TrueStruct;
     if (!open_text(args[0], &read, 1)) return NULL;
-    int inert = read.ascii ? is_inert_a(read.ascii, read.n, is_path, whole) : is_inert_w(read.wide, read.n, is_path, whole);
+    int inert = read.ascii ? is_inert_a(read.ascii, read.n, (enum Place)place, whole)
+                           : is_inert_w(read.wide, read.n, (enum Place)place, whole);
     close_text(&read);
     return answer(inert);
 }
 
-static PyObject *is_inert_name(PyObject *self, PyObject *text) {
+static PyObject *is_inert_name(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     Read read;
     (void)self;
-    if (!open_text(text, &read, 1)) return NULL;
-    int inert = read.ascii ? is_inert_name_a(read.ascii, read.n) : is_inert_name_w(read.wide, read.n);
+    if (wrong_count(count, 2)) return NULL;
+    int is_cookie = args[1] == &_Py_TrueStruct;
+    if (!open_text(args[0], &read, 1)) return NULL;
+    int inert = read.ascii ? is_inert_name_a(read.ascii, read.n, is_cookie) : is_inert_name_w(read.wide, read.n, is_cookie);
     close_text(&read);
     return answer(inert);
 }
@@ -680,7 +685,7 @@ static PyMethodDef METHODS[] = {
     {"percent", percent, METH_O, NULL},
     {"json", (PyCFunction)(void (*)(void))json, METH_FASTCALL, NULL},
     {"is_inert", (PyCFunction)(void (*)(void))is_inert, METH_FASTCALL, NULL},
-    {"is_inert_name", is_inert_name, METH_O, NULL},
+    {"is_inert_name", (PyCFunction)(void (*)(void))is_inert_name, METH_FASTCALL, NULL},
     {"is_loaded", is_loaded, METH_O, NULL},
     {"hot_spots", (PyCFunction)(void (*)(void))hot_spots, METH_FASTCALL, NULL},
     {"view", view, METH_O, NULL},

@@ -146,7 +146,7 @@ static int may_hold_more(const uint8_t *s, long n) {
 }
 
 /* Whether nothing has to be read of a value as it was sent: unwrapped, it is one short text that the screen passes. */
-static int holds_nothing(const uint8_t *s, long n, int plus, int is_path) {
+static int holds_nothing(const uint8_t *s, long n, int plus, enum Place place) {
     uint8_t once[LONGEST_AT_ONCE], text[LONGEST_AT_ONCE];
     if (n > LONGEST_AT_ONCE) return 0;
     for (long i = 0; i < n; i++) {
@@ -156,11 +156,15 @@ static int holds_nothing(const uint8_t *s, long n, int plus, int is_path) {
     long length = undo_percent(once, n, text);
     if (length < 0 || may_hold_more(text, length)) return 0;
     gave_up = 0;
-    return is_inert_a(text, length, is_path, 1) && !gave_up;
+    return is_inert_a(text, length, place, 1) && !gave_up;
+}
+
+static int is_name_of_cookie(const uint8_t *s, long n) {
+    return of_cookie_matches_a(s, n) && (n < SHORTEST_PACKED || !PATTERN_MATCHES(packed, s, n));
 }
 
 static int is_path_plain(const uint8_t *s, long n) {
-    if (!holds_nothing(s, n, 0, 1)) return 0;
+    if (!holds_nothing(s, n, 0, PATH)) return 0;
     if (n <= SHORTEST_PACKED) return 1;
     for (long start = 1; start < n;) { /* base64 in a segment */
         long end = start;
@@ -185,23 +189,25 @@ static long values_of_plain(const char *place, const uint8_t *name, long name_le
         long length = equals ? (long)(equals - s) : n;
         if (length > 128 || !needs_no_look(s, length)) return -1;
         if (!equals || equals + 1 == s + n) return 0;
-        return holds_nothing(equals + 1, n - length - 1, 1, 0) ? 1 : -1;
+        return holds_nothing(equals + 1, n - length - 1, 1, ELSEWHERE) ? 1 : -1;
     }
     if (!strcmp(place, "cookie")) {
         while (n && is_space(*s)) s++, n--;
         while (n && is_space(s[n - 1])) n--;
         const uint8_t *equals = memchr(s, '=', (size_t)n), *value = equals ? equals + 1 : s;
         long length = equals ? (long)(equals - s) : 0, left = n - (long)(value - s);
-        if (length > 128 || !needs_no_look(s, length)) return -1;
+        int is_odd = length <= 128 && !is_plain_name(s, length); /* then the name is a field */
+        if (length > 128 || !(is_odd ? is_name_of_cookie(s, length) : needs_no_look(s, length))) return -1;
         if (left > 1 && value[0] == '"' && value[left - 1] == '"') value++, left -= 2;
-        return !left ? 0 : holds_nothing(value, left, 0, 0) ? 1 : -1;
+        return !left ? is_odd : holds_nothing(value, left, 0, ELSEWHERE) ? 1 + is_odd : -1;
     }
     if (!strcmp(place, "path")) return !n ? 0 : is_path_plain(s, n) ? 1 : -1;
-    if (!strcmp(place, "header")) {
+    int is_header = !strcmp(place, "header");
+    if (is_header) {
         for (long i = 0; i < name_length; i++) if (name[i] >= 128) return -1;
         if (name_length > 128 || !needs_no_look(name, name_length)) return -1;
     }
-    return !n ? 0 : holds_nothing(s, n, 0, 0) ? 1 : -1; /* a leaf of JSON */
+    return !n ? 0 : holds_nothing(s, n, 0, is_header ? HEADER : ELSEWHERE) ? 1 : -1; /* else a leaf of JSON */
 }
 
 /* -- JSON ------------------------------------------------------------------------------------------------------- */

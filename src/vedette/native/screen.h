@@ -46,7 +46,7 @@ DECLARE(word) DECLARE(neutral) DECLARE(company) DECLARE(path_company) DECLARE(do
 DECLARE(loaded_dots) DECLARE(serialised) DECLARE(path) DECLARE(second_host) DECLARE(command) DECLARE(included)
 DECLARE(action) DECLARE(name) DECLARE(dangerous_name) DECLARE(breaks_out) DECLARE(attribute) DECLARE(json_head)
 DECLARE(quoted) DECLARE(never_calm) DECLARE(declarations) DECLARE(inside_host) DECLARE(address) DECLARE(weak_0)
-DECLARE(weak_1) DECLARE(announces)
+DECLARE(weak_1) DECLARE(announces) DECLARE(of_browser) DECLARE(of_cookie)
 #undef DECLARE
 
 static inline int N(has)(const CHAR *s, long n, char sign) {
@@ -246,7 +246,7 @@ static int N(is_plain_url)(const CHAR *s, long n) {
     return plain;
 }
 
-static int N(is_inert)(const CHAR *s, long n, int is_path, int whole);
+static int N(is_inert)(const CHAR *s, long n, enum Place place, int whole);
 
 static int N(is_pairs)(const CHAR *s, long n) {
     N(ctx) c;
@@ -267,7 +267,7 @@ static int N(is_pairs)(const CHAR *s, long n) {
             const CHAR *value = s + start + name;
             long length = end - start - name;
             if (FINDS(dangerous_name, s + start, name)) return 0;
-            if (length && (N(has)(value, length, ' ') || N(has_sign)(value, length) || !N(is_inert)(value, length, 0, 1)))
+            if (length && (N(has)(value, length, ' ') || N(has_sign)(value, length) || !N(is_inert)(value, length, ELSEWHERE, 1)))
                 return 0;
         }
         start = end + 1;
@@ -326,11 +326,12 @@ static int N(is_style)(const CHAR *s, long n) {
     return N(has)(s, n, ';') && MATCHES(declarations, s, n) && !FINDS(company, s, n) && !N(has_words)(s, n);
 }
 
-static int N(is_inert)(const CHAR *s, long n, int is_path, int whole) {
+static int N(is_inert)(const CHAR *s, long n, enum Place place, int whole) {
     if (whole) n = N(without_end)(s, n);
     if (N(begins_serialised)(s, n)) return 0;
     if (MATCHES(word, s, n)) return !N(is_loaded_word)(s, n);
-    if (is_path && N(is_plain_path)(s, n)) return 1;
+    if (place == PATH && N(is_plain_path)(s, n)) return 1;
+    if (place == HEADER && whole && MATCHES(of_browser, s, n)) return 1;
     if (!N(has_sign)(s, n)) {
         WITH_COPY(low, n);
         N(lower)(s, n, low);
@@ -343,7 +344,8 @@ static int N(is_inert)(const CHAR *s, long n, int is_path, int whole) {
     return N(is_plain_url)(s, n) || (whole && (N(is_pairs)(s, n) || N(is_calm)(s, n) || N(is_style)(s, n)));
 }
 
-static int N(is_inert_name)(const CHAR *s, long n) {
+static int N(is_inert_name)(const CHAR *s, long n, int is_cookie) {
+    if (is_cookie && MATCHES(of_cookie, s, n)) return 1;
     WITH_COPY(plain, n);
     for (long i = 0; i < n; i++) {
         int inside = s[i] == '#' && i > 0 && i + 1 < n && is_letter(s[i - 1]) && is_letter(s[i + 1]);

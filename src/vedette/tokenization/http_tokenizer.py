@@ -188,7 +188,7 @@ def windows_of(field: Field) -> list[Window]:
     """Return what a model has to read of `field`; nothing if the screen shows it inert. Needs no vocabulary."""
     text = field.value
     is_name, whole = field.kind == "name", len(text) <= WHOLE
-    if is_inert_name(text) if is_name else is_inert(text, field.location, whole=whole):
+    if is_inert_name(text, field.location) if is_name else is_inert(text, field.location, whole=whole):
         return []
     context = context_of(field)
     if whole:

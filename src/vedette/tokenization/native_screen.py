@@ -13,7 +13,7 @@ from vedette.tokenization import screen, screen_signs, screen_words, text_view
 _NAMES = {
     screen: "_WORD _SIGNS _NEUTRAL _COMPANY _PATH_COMPANY _DOTS _COLON _WIDE _LOADED_DOTS _SERIALISED _PLAIN_URL _PATH "
     "_SECOND_HOST _COMMAND _INCLUDED _PAIR _ACTION _NAME _DANGEROUS_NAME _DANGEROUS_PART _BREAKS_OUT _ATTRIBUTE "
-    "_JSON_HEAD _QUOTED _NEVER_CALM",
+    "_JSON_HEAD _QUOTED _NEVER_CALM _OF_BROWSER _OF_COOKIE",
     screen_signs: "_CALM _DECLARATIONS _HOST_OF_URL INSIDE_HOST",
     screen_words: "_ADDRESS _WEAK_0 _WEAK_1",
     text_view: "_RUN _ANNOUNCES",
@@ -31,18 +31,19 @@ RULES = Rules(
     {"LOADED_STARTS": screen._LOADED_STARTS, "DUNDERS": screen._DUNDERS},
 )
 _native = native_module(RULES)
+_PLACES = {"path": 1, "header": 2}  # as in native/screen.h
 
 
 def is_inert(text: str, location: str = "", *, whole: bool = True) -> bool:
     """As `screen.is_inert`."""
-    inert = None if _native is None else _native.is_inert(text, location == "path", whole)
+    inert = None if _native is None else _native.is_inert(text, _PLACES.get(location, 0), whole)
     return screen.is_inert(text, location, whole=whole) if inert is None else inert
 
 
-def is_inert_name(text: str) -> bool:
+def is_inert_name(text: str, location: str = "") -> bool:
     """As `screen.is_inert_name`."""
-    inert = None if _native is None else _native.is_inert_name(text)
-    return screen.is_inert_name(text) if inert is None else inert
+    inert = None if _native is None else _native.is_inert_name(text, location == "cookie")
+    return screen.is_inert_name(text, location) if inert is None else inert
 
 
 def is_loaded(text: str) -> bool:

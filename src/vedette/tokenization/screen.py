@@ -101,6 +101,18 @@ _DANGEROUS_NAME = re.compile(
     re.IGNORECASE,
 )
 _DANGEROUS_PART = re.compile(r"[\[.]\w{0,24}(?:proto(?!col)|construct|classloader)", re.IGNORECASE)
+# What browsers send with each request: media ranges, and client hints, whose brands hold signs that are to be endured.
+_MEDIA = r"(?:[A-Za-z0-9.+\-]{1,64}|\*)/(?:[A-Za-z0-9.+\-]{1,64}|\*)(?: ?; ?[A-Za-z]{1,16}=[A-Za-z0-9.\-]{1,32})*"
+_BRAND = (
+    r"\"(?:[A-Za-z0-9][A-Za-z0-9 .]{0,40}| ?\(?Not[ ()\-./:;=?_][A ][()\-./:;=?_A]?;?Brand|)\"(?:;v=\"[0-9.]{1,24}\")?"
+)
+_OF_BROWSER = re.compile(rf"(?:{_MEDIA}(?:, ?{_MEDIA})*|{_BRAND}(?:, ?{_BRAND})*)\Z")
+# Names of cookies that begin like Python's attributes and are none: __utma, __Secure-id, __cf_bm.
+_OF_COOKIE = re.compile(
+    r"__(?!proto|constr|class|init|glob|subc|base|mro|impo|buil|dict|doc|schema|typename|name|module|code|func|self)"
+    r"[a-z0-9]+(?:[_\-][a-z0-9]+)*\Z",
+    re.IGNORECASE,
+)
 _SEPARATOR = re.compile(r"[&;]")
 # What ends a string of JSON, adds an option, or sends to another host in a way that only an attacker writes.
 _BREAKS_OUT = re.compile(r"\s*(?:\\?[\"']\s*[\]},]|-|/https?:|https?:\\)")
@@ -126,6 +138,8 @@ def is_inert(text: str, location: str = "", *, whole: bool = True) -> bool:
     if _WORD.match(text):
         return not _is_loaded_word(text)
     if location == "path" and _is_plain_path(text):
+        return True
+    if location == "header" and whole and _OF_BROWSER.match(text):
         return True
     if not _has_sign(text):
         return not has_words(text) or (whole and is_prose(text))
@@ -229,8 +243,10 @@ def _is_plain_url(text: str) -> bool:
     return not any(part in low for part in _DUNDERS)
 
 
-def is_inert_name(text: str) -> bool:
+def is_inert_name(text: str, location: str = "") -> bool:
     """True if no attack can be spelled in `text`, a name that the client chose."""
+    if location == "cookie" and _OF_COOKIE.match(text):
+        return True
     if "#" in text:
         text = _HASH.sub("_", text)
     if not _NAME.match(text) or _ACTION.match(text):
