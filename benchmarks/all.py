@@ -26,7 +26,6 @@ QUESTIONS = (
     "parse", "tokenise", "model", "in_process", "http_check", "http_batch", "worst_case", "versus_crs",
 )  # fmt: skip
 WITHOUT_REQUESTS = ("model", "worst_case")
-BY_HAND = ("overload", "soak")  # they flood a service for minutes, and are run alone
 BY_WRK = ("http_check", "http_batch", "versus_crs")
 COMMAND = "vedette_bench"
 QUICK = {

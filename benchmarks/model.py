@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What does the model cost for one row of tokens, by backend and batch size?
 
-    python -m benchmarks.model [--tokens 64] [--batches 1 8 32] [--rounds 7] [--json]
+    python -m benchmarks.model [--tokens 64] [--batches 1 8 32] [--rounds 5] [--json]
 
 Every way of docs/backends.md that runs here (torch only where it is installed) gets the same rows of random tokens.
 Ways and batch sizes take turns; CPU time of the process, all threads; microseconds a row.
@@ -75,8 +75,8 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--batches", type=int, nargs="+", default=[1, 8, 32], metavar="ROWS", help="batch sizes (default: 1 8 32)"
     )
-    options.add_argument("--rounds", type=int, default=7, help="rounds (default: %(default)s)")
-    options.add_argument("--seconds", type=float, default=0.1, help="CPU time of a round (default: %(default)s)")
+    options.add_argument("--rounds", type=int, default=5, help="rounds (default: %(default)s)")
+    options.add_argument("--seconds", type=float, default=0.05, help="CPU time of a round (default: %(default)s)")
     options.add_argument("--ways", nargs="+", default=[], metavar="WAY", help="ways to run (default: all)")
     return options
 

@@ -126,6 +126,8 @@ def lines(report: Mapping[str, Any], indent: int = 0) -> list[str]:
         lead = f"{' ' * indent}{name:{max(1, 30 - indent)}} "
         if name == "histogram":
             continue
+        if isinstance(value, list) and value and all(isinstance(part, Mapping) for part in value):
+            value = {str(part.get("name", place)): part for place, part in enumerate(value)}
         if isinstance(value, Mapping) and any(isinstance(part, Mapping) for part in value.values()):
             shown += [lead.rstrip(), *lines(value, indent + 2)]
         elif isinstance(value, Mapping):
@@ -138,4 +140,6 @@ def lines(report: Mapping[str, Any], indent: int = 0) -> list[str]:
 def _text(value: object) -> str:
     if isinstance(value, list):
         return " to ".join(map(_text, value)) if len(value) == 2 else ", ".join(map(_text, value)) or "none"
-    return f"{value:,}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{rounded(value) if isinstance(value, float) else value:,}"
+    return str(value)
