@@ -102,5 +102,7 @@ def _latency(axes: Any, report: Report) -> None:
     axes.set_ylim(floor, 1.4)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.grid(True)
-    axes.legend(loc="lower left", fontsize=8)
+    axes.legend(
+        loc="upper center", bbox_to_anchor=(0.47, -0.18), ncols=3, fontsize=8, handlelength=1.5, columnspacing=1.2
+    )
     axes.set_title("Share of requests not answered yet")
