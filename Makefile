@@ -12,7 +12,7 @@ SERVE := .venv-serve
 PIP_FLAGS := --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-system system-deps lint format bench train docs constraints clean
+.PHONY: help serve test test-system system-deps lint format bench bench-deps train docs constraints clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -56,8 +56,11 @@ format: $(DEV)/.stamp ## Sort imports and format
 	$(DEV)/bin/ruff check --fix .
 	$(DEV)/bin/ruff format .
 
-bench: $(DEV)/.stamp ## Measure: CPU per request, latency, throughput (ARGS=)
-	$(DEV)/bin/vedette bench $(ARGS)
+bench: $(DEV)/.stamp ## Measure everything in benchmarks/ into bench.json (ARGS="FILE... --only NAME"; see bench-deps)
+	$(DEV)/bin/python -m benchmarks.all $(ARGS)
+
+bench-deps: ## Install the Debian packages that bench needs (root)
+	@./scripts/bench_deps.sh
 
 train: $(DEV)/.stamp ## Train a bundle into runs/ from the data under DATA= (ARGS=)
 	$(DEV)/bin/vedette train $(DATA) $(ARGS)

@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that `make test-system` needs; does nothing where none is missing.
+# Installs the Debian packages that `make test-system` needs, with --bench those of `make bench` alone; does nothing
+# where none is missing.
 set -euo pipefail
 
-packages=(nginx-light apache2-bin curl) # grows with the integrations: haproxy, redis-server, ...
+bench=(wrk nginx-light libnginx-mod-http-modsecurity modsecurity-crs)
+packages=(nginx-light apache2-bin curl "${bench[@]}") # grows with the integrations: haproxy, redis-server, ...
+if [[ ${1-} == --bench ]]; then packages=("${bench[@]}"); fi
 
 missing=()
 for package in "${packages[@]}"; do

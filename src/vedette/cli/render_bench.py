@@ -7,10 +7,15 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from vedette.evaluation.cost import Cost, Load
+from vedette.evaluation.cost import BATCH, Cost, Load
 from vedette.sinks.visible import visible
 
-_MEANING = {"cold": "nothing remembered at first", "warm": "every value seen before"}
+_MEANING = {
+    "cold": "nothing known",
+    "fresh": "new requests",
+    "warm": "all seen before",
+    "batch": f"new, {BATCH} at once",
+}
 
 
 def render_bench(console: Console, conditions: Mapping[str, str], costs: Sequence[Cost], load: Load) -> None:
@@ -22,12 +27,13 @@ def render_bench(console: Console, conditions: Mapping[str, str], costs: Sequenc
     console.print(about)
     console.print()
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("engine, one thread", "CPU µs per request", "spread", "anomalies"):
+    for column in ("engine, one thread", "CPU µs per request", "spread", "p50", "p99", "anomalies"):
         table.add_column(column, justify="left" if column.startswith("engine") else "right")
     for cost in costs:
         spread = f"{cost.lowest_us:,.0f}..{cost.highest_us:,.0f}"
         what = f"{cost.name}: {_MEANING[cost.name]}"
-        table.add_row(what, f"{cost.cpu_us:,.0f}", spread, f"{cost.anomalies:,} of {cost.requests:,}")
+        quantiles = ("-" if value is None else f"{value:,.0f}" for value in (cost.p50_us, cost.p99_us))
+        table.add_row(what, f"{cost.cpu_us:,.0f}", spread, *quantiles, f"{cost.anomalies:,} of {cost.requests:,}")
     console.print(table)
     console.print()
     console.print(

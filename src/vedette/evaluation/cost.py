@@ -1,16 +1,19 @@
 """What judging a request costs, in CPU time, and how a service behaves under concurrent callers.
 
     engine    requests one after another in one thread: process CPU time per request, all threads counted
+    batches   so many requests at once through the engine, the model asked once for all of them
     service   `concurrency` callers at once through `AsyncWAFService`: throughput, latency, degraded answers
 
-CPU time rather than wall-clock time, so that a busy machine does not change the figure much. Each figure is the median
-of several rounds, with their spread. Each round of "cold" starts with an empty score memory; "warm" has seen every
-value before.
+CPU time rather than wall-clock time, so that a busy machine does not change the figure much. Each mean is the median
+of several rounds, with their spread; quantiles are those of all rounds' requests. Each round starts with an empty
+memory and judges the first half of the requests ("cold"), then the other half, which it has not seen ("fresh"), then
+that half once more, when it has seen every value before ("warm").
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import platform
 import statistics
@@ -19,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 from vedette._version import __version__
 from vedette.config import Settings
@@ -27,10 +31,15 @@ from vedette.http_request import HTTPRequest
 from vedette.inference.engine import Engine
 from vedette.parsing.pipeline import ParsingPipeline
 
+BATCH = 32
+"""Requests of a batch."""
+_SLICE_TOKENS = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """CPU microseconds per request: the median over rounds and the lowest and highest round."""
+    """CPU microseconds per request: the median over rounds and the lowest and highest round; quantiles and the most
+    expensive of all requests, None where requests were not measured one by one."""
 
     name: str
     requests: int
@@ -39,6 +48,9 @@ class Cost:
     lowest_us: float
     highest_us: float
     anomalies: int
+    p50_us: float | None = None
+    p99_us: float | None = None
+    max_us: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,25 +96,71 @@ def processor() -> str:
 
 
 def engine_cost(
-    engine: Engine, settings: Settings, requests: Sequence[HTTPRequest], *, rounds: int = 5
-) -> tuple[Cost, Cost]:
-    """Measure on `requests` with an empty memory at the start of each round ("cold"), then with a full one ("warm")."""
-    fresh = [Engine(engine.bundle, engine.runtime, settings) for _ in range(rounds)]
-    cold = [_round(one, requests) for one in fresh]
-    warm = [_round(fresh[-1], requests) for _ in range(rounds)]
-    return _cost("cold", requests, cold), _cost("warm", requests, warm)
+    engine: Engine, settings: Settings, requests: Sequence[HTTPRequest], *, rounds: int = 5, batch: int = BATCH
+) -> tuple[Cost, ...]:
+    """Measure on the halves of `requests`: "cold", "fresh" and "warm" as told above, then "batch": "fresh" with
+    `batch` requests at a time. Fewer than two requests are measured "cold" and "warm" alone."""
+    first, second = requests[: -(-len(requests) // 2)], requests[-(-len(requests) // 2) :]
+    parts = {"cold": first, "fresh": second, "warm": second or first, "batch": second}
+    measured: dict[str, list[_Round]] = {name: [] for name, part in parts.items() if part}
+    gc.collect()
+    gc.freeze()  # as the service does; the requests that wait here would be gone through again and again
+    try:
+        for _ in range(rounds):
+            one = Engine(engine.bundle, engine.runtime, settings)
+            for name in ("cold", "fresh", "warm"):
+                if name in measured:
+                    measured[name].append(_round(one, parts[name]))
+            if "batch" in measured:
+                other = Engine(engine.bundle, engine.runtime, settings)
+                _round(other, first)
+                measured["batch"].append(_round_of_batches(other, second, batch))
+    finally:
+        gc.unfreeze()
+    return tuple(_cost(name, found) for name, found in measured.items())
 
 
-def _round(engine: Engine, requests: Sequence[HTTPRequest]) -> tuple[float, int]:
-    began = time.process_time()
-    anomalies = sum(engine.check(request).is_anomaly is True for request in requests)
-    return (time.process_time() - began) / len(requests) * 1e6, anomalies
+class _Round(NamedTuple):
+    """One way over some requests: microseconds of all together, of each alone where measured, and the anomalies."""
+
+    total_us: float
+    requests: int
+    each_us: list[float]
+    anomalies: int
 
 
-def _cost(name: str, requests: Sequence[HTTPRequest], rounds: list[tuple[float, int]]) -> Cost:
-    costs = [cost for cost, _ in rounds]
+def _round(engine: Engine, requests: Sequence[HTTPRequest]) -> _Round:
+    costs, anomalies = [], 0
+    for request in requests:
+        began = time.process_time_ns()
+        verdict = engine.check(request)
+        costs.append((time.process_time_ns() - began) / 1e3)
+        anomalies += verdict.is_anomaly is True
+    return _Round(sum(costs), len(requests), costs, anomalies)
+
+
+def _round_of_batches(engine: Engine, requests: Sequence[HTTPRequest], batch: int) -> _Round:
+    anomalies, began = 0, time.process_time_ns()
+    for start in range(0, len(requests), batch):
+        prepared = [engine.prepare(request) for request in requests[start : start + batch]]
+        engine.infer([piece for one in prepared for piece in one.slices(_SLICE_TOKENS)])
+        anomalies += sum(engine.judge(one).is_anomaly is True for one in prepared)
+    return _Round((time.process_time_ns() - began) / 1e3, len(requests), [], anomalies)
+
+
+def _cost(name: str, rounds: Sequence[_Round]) -> Cost:
+    means = [one.total_us / one.requests for one in rounds]
+    each = sorted(cost for one in rounds for cost in one.each_us)
+    quantiles = (_quantile(each, 0.5), _quantile(each, 0.99), each[-1]) if each else (None, None, None)
     return Cost(
-        name, len(requests), len(costs), statistics.median(costs), min(costs), max(costs), anomalies=rounds[-1][1]
+        name,
+        rounds[0].requests,
+        len(rounds),
+        statistics.median(means),
+        min(means),
+        max(means),
+        rounds[-1].anomalies,
+        *quantiles,
     )
 
 
