@@ -309,11 +309,12 @@ static int read_number(Json *json) {
 
 static int read_any(Json *json, int depth) {
     skip_blanks(json);
-    if (json->at >= json->n || depth >= json->deepest) return 0;
+    if (json->at >= json->n) return 0;
     uint8_t c = json->s[json->at];
     if (c == '"') return read_string(json);
     if (c == '{' || c == '[') {
         int is_object = c == '{';
+        if (depth >= json->deepest) return 0;
         uint8_t close = is_object ? '}' : ']';
         int32_t node = add_node(json, is_object ? OBJECT : ARRAY);
         if (node < 0) return 0;
