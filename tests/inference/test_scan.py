@@ -159,7 +159,7 @@ def test_counters_hold_the_same_memory_after_any_number_of_lines() -> None:
     for half in range(2):
         for i in range(half * 2000, half * 2000 + 2000):
             counter.add(f"client {i}", 0.9, "xss")
-            reasons.add(f"reason {i % 100}", "sample")
+            reasons.add(f"reason {i % 100}", i, "sample")
             worst.add(finding(path=f"/{i}"))
             times.add(1.7e9 + 977 * i, anomaly=True)
         sizes.append(tracemalloc.get_traced_memory()[0])
@@ -194,7 +194,7 @@ def test_the_histogram_widens_instead_of_growing() -> None:
 def test_reasons_and_worst_findings_are_bounded() -> None:
     reasons = ReasonCounter(samples=2, max_reasons=3)
     for i in range(100):
-        reasons.add(f"reason {i}", f"sample {i}")
+        reasons.add(f"reason {i}", i, f"sample {i}")
     assert reasons.total == sum(item.count for item in reasons.reasons()) == 100
     assert len(reasons.reasons()) == 4
     assert all(len(item.samples) <= 2 for item in reasons.reasons())
