@@ -46,13 +46,13 @@ _ENVIRONMENT = {
 def ray_cluster(address: str | None = None) -> Iterator[None]:
     """Be connected to a Ray cluster: the one at `address` or RAY_ADDRESS, else one started here and stopped again.
 
-    The one started here is reached through the loopback only. Raises `BackendUnavailable` where Ray is not installed
-    and `ConfigError` where no cluster answers.
+    The one started here listens on the network, to whoever has its token, as Ray has it from 2.60 on. Raises
+    `BackendUnavailable` where Ray is not installed and `ConfigError` where no cluster answers.
     """
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address == "local":
-        options |= {"include_dashboard": False, "object_store_memory": _STORE_BYTES, "_node_ip_address": "127.0.0.1"}
+        options |= {"include_dashboard": False, "object_store_memory": _STORE_BYTES}
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
@@ -67,7 +67,10 @@ def ray_cluster(address: str | None = None) -> Iterator[None]:
     except ImportError as error:
         raise BackendUnavailable("--engine ray needs Ray: pip install 'vedette[ray]'") from error
     except (OSError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"--ray-address: no Ray cluster at {address}: {error}", key="--ray-address") from None
+        hint = "" if os.environ.get("RAY_AUTH_MODE") else " (one that wants a token needs RAY_AUTH_MODE=token)"
+        raise ConfigError(f"--ray-address: no Ray cluster at {address}: {error}{hint}", key="--ray-address") from None
+    except ray.exceptions.RayError as error:  # a token that is missing or wrong
+        raise ConfigError(f"--ray-address: {address} takes no work from here: {error}", key="--ray-address") from None
     try:
         yield
     finally:

@@ -7,7 +7,7 @@ and paths carry their stated error in both, and need not be the same.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -55,25 +55,33 @@ def scan_on_ray(
     """
     options = options or ScanOptions()
     started = time.perf_counter()
-    counts = options.counts()
-    sources: list[ScannedSource] = []
     with ray_cluster(address):
         answers = spread(settings, judge.model_version, parts, partial(count_part, options))
         answers = _reported(answers, parts, on_progress) if on_progress is not None else answers
-        for part, counted in zip(parts, in_order(answers), strict=True):
-            if part.is_first:
-                sources.append(counted.source)
-                counts.merge(counted.counts)
-                continue
-            before = sources[-1]
-            counts.merge(counted.counts, lines_before=before.lines)
-            sources[-1] = replace(
-                before,
-                lines=before.lines + counted.source.lines,
-                requests=before.requests + counted.source.requests,
-                problem=before.problem or counted.source.problem,
-            )
+        counts, sources = merged(parts, in_order(answers), options)
     return summary_of(counts, sources, judge, options, time.perf_counter() - started)
+
+
+def merged(
+    parts: Sequence[Part], counted: Iterable[Counted], options: ScanOptions
+) -> tuple[ScanCounts, list[ScannedSource]]:
+    """Return the counts of all parts and the files they make up. `counted` are those of `parts`, in order."""
+    counts = options.counts()
+    sources: list[ScannedSource] = []
+    for part, one in zip(parts, counted, strict=True):
+        if part.is_first:
+            sources.append(one.source)
+            counts.merge(one.counts)
+            continue
+        before = sources[-1]
+        counts.merge(one.counts, lines_before=before.lines)
+        sources[-1] = replace(
+            before,
+            lines=before.lines + one.source.lines,
+            requests=before.requests + one.source.requests,
+            problem=before.problem or one.source.problem,
+        )
+    return counts, sources
 
 
 def count_part(options: ScanOptions, engine: Engine, part: Part) -> Counted:
