@@ -35,12 +35,12 @@ $(SERVE)/.stamp: $(BUILD)
 	@$(SERVE)/bin/python -m pip install $(PIP_FLAGS) --editable .
 	@touch $@
 
-# Ray is larger than all else together, and only its own tests need it.
+# Ray is large and only its own tests need it. With byte code, as each of its many processes would compile it anew.
 $(RAY)/.stamp: $(BUILD)
 	@test -n "$(PYTHON)" || { echo "Vedette needs Python 3.11 or newer." >&2; exit 1; }
 	@test -x $(RAY)/bin/python || { echo "Creating $(RAY) ..."; $(PYTHON) -m venv $(RAY); }
 	@echo "Installing Vedette with Ray into $(RAY) (once; takes a while) ..."
-	@$(RAY)/bin/python -m pip install $(PIP_FLAGS) --no-compile --editable '.[ray]' pytest pytest-asyncio
+	@$(RAY)/bin/python -m pip install $(PIP_FLAGS) --editable '.[ray]' pytest pytest-asyncio
 	@touch $@
 
 serve: $(SERVE)/.stamp ## Run the service with the shipped model on 127.0.0.1 (PORT=8000, HOST=, ARGS=)

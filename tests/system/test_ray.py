@@ -272,7 +272,7 @@ def serve(cluster: str) -> Iterator[str]:
                 try:
                     if call(f"{url}/ready")[0] == 200:
                         break
-                except OSError:
+                except (OSError, ValueError):  # nobody listens; Ray's proxy does, but knows of no application yet
                     pass
                 time.sleep(0.3)
             yield url

@@ -46,8 +46,9 @@ _ENVIRONMENT = {
 def ray_cluster(address: str | None = None) -> Iterator[None]:
     """Be connected to a Ray cluster: the one at `address` or RAY_ADDRESS, else one started here and stopped again.
 
-    The one started here listens on the network, to whoever has its token, as Ray has it from 2.60 on. Raises
-    `BackendUnavailable` where Ray is not installed and `ConfigError` where no cluster answers.
+    A process that is connected already stays so. The cluster started here listens on the network, to whoever has its
+    token, as Ray has it from 2.60 on. Raises `BackendUnavailable` where Ray is not installed and `ConfigError` where no
+    cluster answers.
     """
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
@@ -62,8 +63,9 @@ def ray_cluster(address: str | None = None) -> Iterator[None]:
 
             for name in ("ray", "ray.data"):
                 logging.getLogger(name).setLevel(logging.ERROR)
-            _knock(address)
-            ray.init(address, **options)
+            if is_ours := not ray.is_initialized():
+                _knock(address)
+                ray.init(address, **options)
     except ImportError as error:
         raise BackendUnavailable("--engine ray needs Ray: pip install 'vedette[ray]'") from error
     except (OSError, ValueError, RuntimeError) as error:
@@ -74,7 +76,8 @@ def ray_cluster(address: str | None = None) -> Iterator[None]:
     try:
         yield
     finally:
-        ray.shutdown()
+        if is_ours:
+            ray.shutdown()
 
 
 def spread(
@@ -83,7 +86,7 @@ def spread(
     """Yield (index of the item, ``work(engine, item)``) as the answers come, inside `ray_cluster`.
 
     `work` and the items must be known to the other nodes, so functions of this package and plain data. Raises what
-    `work` raises of `VedetteError`, and `ConfigError` where a node has another model or version than this one.
+    `work` raises of `VedetteError`, and `ConfigError` where a node has another model than this one.
     """
     import ray
     import ray.data

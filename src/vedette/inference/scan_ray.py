@@ -1,7 +1,7 @@
 """The same scan over a Ray cluster: parts of files are counted where there is room, and the counts merged in order.
 
-The summary is that of `vedette.inference.scan.scan` over the same files. Where a list was full, the counts of clients
-and paths carry their stated error in both, and need not be the same.
+The summary is that of `vedette.inference.scan.scan` over the same files. Only lists that were full may differ: those of
+clients, paths and worst findings are bounded, and keep what they keep with a stated error in both.
 """
 
 from __future__ import annotations
