@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 from fastapi import FastAPI
 from ray import serve
@@ -62,7 +63,8 @@ def main() -> None:
     port = int(sys.argv[1]) if len(sys.argv) > 1 else 8000
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     serve.start(http_options={"host": "127.0.0.1", "port": port})
-    serve.run(app, name="vedette", route_prefix="/", blocking=True)
+    with suppress(KeyboardInterrupt):
+        serve.run(app, name="vedette", route_prefix="/", blocking=True)
 
 
 if __name__ == "__main__":
