@@ -9,6 +9,7 @@ ARGS ?=
 
 DEV := .venv
 SERVE := .venv-serve
+RAY := .venv-ray
 PIP_FLAGS := --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
@@ -34,15 +35,26 @@ $(SERVE)/.stamp: $(BUILD)
 	@$(SERVE)/bin/python -m pip install $(PIP_FLAGS) --editable .
 	@touch $@
 
+# Ray is large and only its own tests need it. With byte code, as each of its many processes would compile it anew.
+$(RAY)/.stamp: $(BUILD)
+	@test -n "$(PYTHON)" || { echo "Vedette needs Python 3.11 or newer." >&2; exit 1; }
+	@test -x $(RAY)/bin/python || { echo "Creating $(RAY) ..."; $(PYTHON) -m venv $(RAY); }
+	@echo "Installing Vedette with Ray into $(RAY) (once; takes a while) ..."
+	@$(RAY)/bin/python -m pip install $(PIP_FLAGS) --editable '.[ray]' pytest pytest-asyncio
+	@touch $@
+
 serve: $(SERVE)/.stamp ## Run the service with the shipped model on 127.0.0.1 (PORT=8000, HOST=, ARGS=)
 	@exec $(SERVE)/bin/vedette serve --host $(HOST) --port $(PORT) $(ARGS)
 
 test: $(DEV)/.stamp ## Pass the tests that need only what pip installs (ARGS="-k name")
 	$(DEV)/bin/python -m pytest --ignore=tests/system $(ARGS)
 
-test-system: $(DEV)/.stamp ## Pass the tests against real servers (see system-deps)
-	@if ls tests/system/test_*.py >/dev/null 2>&1; then $(DEV)/bin/python -m pytest tests/system $(ARGS); \
-	else echo "No system tests yet: nothing in this version talks to another server."; fi
+test-system: $(DEV)/.stamp $(RAY)/.stamp ## Pass the tests against real servers (see system-deps) and Ray
+	$(DEV)/bin/python -m pytest tests/system --ignore=tests/system/test_ray.py $(ARGS) $(NONE_CHOSEN)
+	$(RAY)/bin/python -m pytest tests/system/test_ray.py $(ARGS) $(NONE_CHOSEN)
+
+# ARGS may choose tests of one of the two only; pytest ends with 5 where there are none.
+NONE_CHOSEN = $(if $(ARGS),|| test $$? -eq 5)
 
 system-deps: ## Install the Debian packages that test-system needs (root)
 	@./scripts/system_deps.sh
@@ -68,8 +80,10 @@ train: $(DEV)/.stamp ## Train a bundle into runs/ from the data under DATA= (ARG
 docs: $(DEV)/.stamp ## Write the generated pages (settings, command line) anew
 	$(DEV)/bin/python scripts/generate_docs.py
 
-constraints: $(DEV)/.stamp ## Pin what the test environment holds now
-	$(DEV)/bin/python scripts/pin_constraints.py > constraints.txt.new && mv constraints.txt.new constraints.txt
+constraints: $(DEV)/.stamp $(RAY)/.stamp ## Pin what the test environments hold now
+	$(DEV)/bin/python scripts/pin_constraints.py dev > constraints.txt.dev
+	$(RAY)/bin/python scripts/pin_constraints.py ray --beside constraints.txt.dev > constraints.txt.new
+	rm constraints.txt.dev && mv constraints.txt.new constraints.txt
 
 clean: ## Remove caches and build results (the environments stay)
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

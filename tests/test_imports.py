@@ -33,7 +33,8 @@ FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 SERVING = {"server", "integration", "inference", "sinks", "bundle", "parsing", "tokenization", "model", *FLOORS[0]}
 OFFLINE = {"ingestion", "datasets", "training", "evaluation"}
 PURE = {"parsing": (), "tokenization": (), "model": ("anomaly_detector",)}  # rooms without I/O; modules excepted
-HEAVY = ("torch", "onnx", "onnxscript", "matplotlib", "sklearn", "scipy")
+HEAVY = ("torch", "onnx", "onnxscript", "matplotlib", "sklearn", "scipy", "ray")
+RAY = "vedette.inference.on_ray"
 
 
 def modules() -> list[str]:
@@ -122,6 +123,13 @@ def test_importing_the_server_is_cheap() -> None:
     loaded = loaded_by(server_modules())
     assert sorted(loaded & set(HEAVY)) == []
     assert sorted(name for name in loaded if name.startswith("vedette.") and room(name) in OFFLINE) == []
+
+
+def test_ray_is_known_in_one_place_that_serving_does_not_come_by() -> None:
+    assert [name for name in modules() if any(one.split(".")[0] == "ray" for one in imports(name))] == [RAY]
+    users = {name for name in modules() if any(one.startswith(RAY) for one in imports(name))}
+    assert users == {"vedette.inference.scan_ray", "vedette.evaluation.evaluate_ray"}
+    assert {RAY, *users} & loaded_by(server_modules()) == set()
 
 
 def test_importing_the_command_line_is_cheap() -> None:

@@ -97,6 +97,9 @@ def test_runs_that_left_out_a_fold_are_judged_by_their_own_bundles(
         status, out, err = vedette("evaluate", *wrong)
         assert (status, out) == (2, "")
         assert "their own bundles" in err
+    status, out, err = vedette("evaluate", "--engine", "ray", "one")
+    assert (status, out) == (2, "")
+    assert "--engine ray takes files" in err
     (tmp_path / "three").mkdir()
     status, out, err = vedette("evaluate", "one", "three")
     assert (status, out) == (2, "")

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -85,6 +86,11 @@ def test_exit_code(vedette: Vedette, log: Path) -> None:
         (("nowhere.log",), "nowhere.log"),
         (("--format", "$nonsense{", "access.log"), "vedette: "),
         (("--follow", "access.log", "access.log"), "--follow takes one file"),
+        (("--engine", "ray", "--follow", "access.log"), "--engine ray reads files that are whole"),
+        (("--engine", "ray", "-"), "only a file can be read on other machines"),
+        (("--engine", "ray", "--format", "$nonsense{", "access.log"), "vedette: "),
+        (("--ray-address", "auto", "access.log"), "only --engine ray takes one"),
+        (("--engine", "spark", "access.log"), "spark"),
         ((), "FILE"),
     ],
 )
@@ -99,6 +105,15 @@ def test_a_file_of_no_known_format_is_told(vedette: Vedette, tmp_path: Path) -> 
     status, out, err = vedette("scan", "noise")
     assert status == 2
     assert "noise" in out + err
+
+
+@pytest.mark.parametrize("command", ["scan", "evaluate"])
+def test_without_ray_the_extra_is_named(
+    vedette: Vedette, log: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not there, whoever installed it
+    status, out, err = vedette(command, "--engine", "ray", str(log))
+    assert (status, out, err) == (4, "", "vedette: --engine ray needs Ray: pip install 'vedette[ray]'\n")
 
 
 def test_follow_ends_with_a_summary(vedette: Vedette, log: Path) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.inference.small_model import SmallRuntime, small_engine
 from vedette.config import Settings
-from vedette.errors import InferenceFailed
-from vedette.evaluation.evaluate import EvaluationReport, evaluate
+from vedette.errors import InferenceFailed, MalformedInput
+from vedette.evaluation.evaluate import EvaluationReport, evaluate, pooled
+from vedette.evaluation.evaluate_ray import judge_part
+from vedette.evaluation.records import read_records
 from vedette.http_request import HTTPRequest
 from vedette.inference.engine import load_engine
+from vedette.ingestion.parts import cut
 from vedette.parsing.log_entry import LogEntry
 from vedette.parsing.record import parse_record
 
@@ -96,6 +100,33 @@ def test_batches_do_not_change_the_figures() -> None:
     alone = [evaluate([record], small_engine()) for record in many]
     assert np.array_equal(together.attack_scores, np.concatenate([report.attack_scores for report in alone]))
     assert np.array_equal(together.benign_scores, np.concatenate([report.benign_scores for report in alone]))
+
+
+@pytest.mark.parametrize("part_bytes", [1, 300, 4000])
+def test_parts_judged_apart_make_the_same_report(tmp_path: Path, part_bytes: int) -> None:
+    lines = [
+        json.dumps({"label": "attack" if n % 3 else "benign", "class": ("xss", "sqli", "probe")[n % 5 % 3],
+                    "method": "GET", "url": f"/?q=%3Cb{n}%3E" if n % 4 else "/?q=plain", "headers": {}, "body": None,
+                    "site": "a" if n % 2 else None})
+        for n in range(90)
+    ]  # fmt: skip
+    path = tmp_path / "records.jsonl"
+    path.write_text("\n".join(lines))
+    whole = evaluate(read_records([path, path]), small_engine())
+    parts = cut([path, path], format="jsonl", part_bytes=part_bytes)
+    apart = pooled([judge_part(small_engine(), part) for part in parts])
+    assert {**apart.details(), "cpu_us_per_request": 0} == {**whole.details(), "cpu_us_per_request": 0}
+    assert np.array_equal(apart.attack_scores, whole.attack_scores)
+    assert np.array_equal(apart.benign_scores, whole.benign_scores)
+
+    lines[70] = '{"label": "benign"'
+    path.write_text("\n".join(lines))
+    with pytest.raises(MalformedInput) as of_whole:
+        evaluate(read_records([path]), small_engine())
+    with pytest.raises(MalformedInput) as of_parts:
+        [judge_part(small_engine(), part) for part in cut([path], format="jsonl", part_bytes=part_bytes)]
+    assert str(of_whole.value).startswith(f"{path}:71: ")
+    assert str(of_parts.value) == str(of_whole.value)
 
 
 def test_a_model_that_fails_gives_no_figures() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import pickle
 import random
 import tracemalloc
 from collections import Counter
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,12 +21,14 @@ from tests.inference.small_model import SmallRuntime, small_engine
 from vedette.config import Settings
 from vedette.http_request import HTTPRequest
 from vedette.inference.engine import load_engine
-from vedette.inference.scan import Scanner, ScanOptions, ScanProgress, scan
+from vedette.inference.scan import Scanner, ScanOptions, ScanProgress, scan, summary_of
 from vedette.inference.scan_counters import ReasonCounter, TimeHistogram, TopCounter, WorstList
+from vedette.inference.scan_ray import count_part, merged
+from vedette.ingestion.parts import cut
 from vedette.ingestion.sources import RequestSource
 from vedette.parsing.log_entry import LogEntry, Reading
 from vedette.sinks.report import render_html, render_json
-from vedette.sinks.scan_summary import WorstFinding
+from vedette.sinks.scan_summary import ScanSummary, WorstFinding
 
 XSS = "%3Cscript%3Ealert(1)%3C/script%3E"
 
@@ -159,7 +163,7 @@ def test_counters_hold_the_same_memory_after_any_number_of_lines() -> None:
     for half in range(2):
         for i in range(half * 2000, half * 2000 + 2000):
             counter.add(f"client {i}", 0.9, "xss")
-            reasons.add(f"reason {i % 100}", "sample")
+            reasons.add(f"reason {i % 100}", i, "sample")
             worst.add(finding(path=f"/{i}"))
             times.add(1.7e9 + 977 * i, anomaly=True)
         sizes.append(tracemalloc.get_traced_memory()[0])
@@ -191,10 +195,78 @@ def test_the_histogram_widens_instead_of_growing() -> None:
     assert times.width_s == 60 * 2**7 or times.width_s == 60 * 2**8
 
 
+def scanned_in_parts(data: bytes, path: Path, part_bytes: int, **sizes: int) -> tuple[ScanSummary, ScanSummary]:
+    """Return the summaries of one pass and of parts that were counted apart, on as many engines."""
+    path.write_bytes(data)
+    files, options = [path, path], ScanOptions(**sizes)
+    whole = scan(small_engine(), [RequestSource(file) for file in files], options)
+    parts = cut(files, part_bytes=part_bytes)
+    assert len(parts) > 2
+    counted = [pickle.loads(pickle.dumps(count_part(options, small_engine(), part))) for part in parts]
+    counts, sources = merged(parts, counted, options)
+    apart = summary_of(counts, sources, small_engine(), options, whole.elapsed_s)
+    return whole, apart
+
+
+@pytest.mark.parametrize("part_bytes", [500, 2000, 9000])
+def test_parts_counted_apart_make_the_same_summary(tmp_path: Path, part_bytes: int) -> None:
+    rng = random.Random(part_bytes)
+    lines = []
+    for i in range(400):
+        target = rng.choice(["/a?q=harmless", f"/p{i % 7}?q={XSS}", "/b?id='x'", f"/c?n{i % 3}=%3Cb"])
+        text = line(
+            target, client=f"192.0.2.{rng.randrange(9)}", minute=rng.randrange(60), status=rng.choice([200, 403])
+        )
+        lines.append(rng.choice([text] * 9 + ["garbage\n", "\n", "\xff\xfe\n"]))
+    whole, apart = scanned_in_parts("".join(lines).encode("latin-1"), tmp_path / "access.log", part_bytes)
+    assert whole.anomalies > 300
+    assert whole.unreadable_lines > 20
+    assert apart == whole
+
+
+def test_parts_counted_apart_keep_their_bounds(tmp_path: Path) -> None:
+    lines = [line(f"/p{i}?q={XSS}", client=f"10.0.{i % 97}.{i % 13}") for i in range(600)]
+    whole, apart = scanned_in_parts("".join(lines).encode(), tmp_path / "access.log", 5000, tracked=50, worst=5, top=50)
+    assert (apart.anomalies, apart.classes) == (whole.anomalies, whole.classes)
+    assert apart.attackers <= 50
+    assert len(apart.worst) == 5
+    exact = Counter(f"10.0.{i % 97}.{i % 13}" for i in range(600) for _ in range(2))
+    assert all(item.count <= exact[item.key] <= item.count + item.missed for item in apart.clients)
+
+
+@given(st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=60), min_size=1, max_size=5), st.integers(1, 6))
+@settings(max_examples=200)
+def test_merged_counts_keep_the_stated_error(streams: list[list[str]], capacity: int) -> None:
+    together, exact = TopCounter(capacity), Counter(key for stream in streams for key in stream)
+    for stream in streams:
+        one = TopCounter(capacity)
+        for key in stream:
+            one.add(key)
+        together.merge(one)
+    assert len(together) <= capacity
+    assert together.missed <= sum(exact.values()) / (capacity + 1)
+    held = {item.key: item for item in together.top(100)}
+    assert all(item.count <= exact[key] <= item.count + item.missed for key, item in held.items())
+    assert all(key in held for key, count in exact.items() if count > together.missed)
+
+
+@given(st.lists(st.lists(st.floats(0, 1e7), max_size=40), min_size=1, max_size=5))
+def test_merged_histograms_are_those_of_one_pass(streams: list[list[float]]) -> None:
+    whole, together = TimeHistogram(max_bins=8), TimeHistogram(max_bins=8)
+    for stream in streams:
+        one = TimeHistogram(max_bins=8)
+        for time in stream:
+            one.add(time, anomaly=time > 5e6)
+            whole.add(time, anomaly=time > 5e6)
+        together.merge(one)
+    assert (together.bins(), together.width_s) == (whole.bins(), whole.width_s)
+    assert (together.first, together.last) == (whole.first, whole.last)
+
+
 def test_reasons_and_worst_findings_are_bounded() -> None:
     reasons = ReasonCounter(samples=2, max_reasons=3)
     for i in range(100):
-        reasons.add(f"reason {i}", f"sample {i}")
+        reasons.add(f"reason {i}", i, f"sample {i}")
     assert reasons.total == sum(item.count for item in reasons.reasons()) == 100
     assert len(reasons.reasons()) == 4
     assert all(len(item.samples) <= 2 for item in reasons.reasons())

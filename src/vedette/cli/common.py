@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -76,6 +76,37 @@ InferenceConfigOption = Annotated[
         show_default="config/inference.yaml where it exists",
     ),
 ]
+
+
+class EngineKind(StrEnum):
+    """Where the work of `scan` and `evaluate` is done."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+EngineOption = Annotated[
+    EngineKind,
+    typer.Option(
+        "--engine", help="Here, or over a Ray cluster (vedette[ray]), of which every node has to see the files."
+    ),
+]
+RayAddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address",
+        metavar="ADDRESS",
+        help="Ray cluster, e.g. auto or 192.0.2.1:6379.",
+        show_default="RAY_ADDRESS, else one is started here and stopped again",
+    ),
+]
+
+
+def on_ray(engine: EngineKind, ray_address: str | None) -> bool:
+    """Tell whether Ray does the work; refuse an address that nobody would use."""
+    if engine is not EngineKind.RAY and ray_address is not None:
+        raise typer.BadParameter("only --engine ray takes one", param_hint="--ray-address")
+    return engine is EngineKind.RAY
 
 
 def settings_for(

@@ -9,18 +9,22 @@ import typer
 
 from vedette.cli.common import (
     ConfigOption,
+    EngineKind,
+    EngineOption,
     InferenceConfigOption,
     JsonOption,
     ModelOption,
+    RayAddressOption,
     ThresholdOption,
     console,
+    on_ray,
     print_json,
     settings_for,
 )
 from vedette.errors import ConfigError
 
 if TYPE_CHECKING:
-    from vedette.inference.engine import Engine
+    from vedette.config import Settings
 
 
 def evaluate(
@@ -35,6 +39,8 @@ def evaluate(
         typer.Option("--plots", metavar="DIR", help="Write ROC, histograms and recall there (vedette[train])."),
     ] = None,
     details: Annotated[bool, typer.Option("--details", help="With --json: confidence intervals too.")] = False,
+    engine: EngineOption = EngineKind.LOCAL,
+    ray_address: RayAddressOption = None,
     model: ModelOption = None,
     threshold: ThresholdOption = None,
     config: ConfigOption = None,
@@ -47,7 +53,7 @@ def evaluate(
     that cannot be read ends it: a figure over half a file misleads. With --json, prints one object, rates in 0..1.
 
     Run directories of vedette train --fold are judged each by its own bundle, and what they found is pooled: that is
-    how the recipe does on sites and attack sources that it never saw.
+    how the recipe does on sites and attack sources that it never saw. --engine ray takes files, no runs.
     """
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -63,21 +69,33 @@ def evaluate(
     runs = [path for path in files if is_run(path)]
     if runs and (len(runs) < len(files) or model is not None):
         raise ConfigError("runs are judged by their own bundles: name no file and no --model beside them", key="FILE")
+    with_ray = on_ray(engine, ray_address)
+    if with_ray and runs:
+        raise ConfigError("runs are judged here: --engine ray takes files", key="--engine")
     out = console(stderr=True)
     columns = (BarColumn(), TextColumn("{task.completed:,.0f} requests"), TimeElapsedColumn())
     with Progress(*columns, console=out, disable=not out.is_terminal, transient=True) as bar:
         task = bar.add_task("judging", total=None)
 
-        def engine(path: Path | None) -> Engine:
-            return load_engine(
-                settings_for(config=config, inference_config=inference_config, model=path, threshold=threshold)
-            )
+        def settings_of(path: Path | None) -> Settings:
+            return settings_for(config=config, inference_config=inference_config, model=path, threshold=threshold)
 
         def on_progress(count: int) -> None:
             bar.advance(task, count)
 
-        found = pool([evaluate_run(run, engine(run / BUNDLE), on_progress) for run in runs]) if runs else None
-        report = found.held_out if found else judge_records(read_records(files), engine(model), on_progress=on_progress)
+        found = None
+        if with_ray:
+            from vedette.evaluation.evaluate_ray import evaluate_on_ray
+            from vedette.ingestion.parts import cut
+
+            settings, parts = settings_of(model), cut(files, format="jsonl")
+            judge = load_engine(settings)
+            report = evaluate_on_ray(settings, judge, parts, address=ray_address, on_progress=on_progress)
+        elif runs:
+            found = pool([evaluate_run(run, load_engine(settings_of(run / BUNDLE)), on_progress) for run in runs])
+            report = found.held_out
+        else:
+            report = judge_records(read_records(files), load_engine(settings_of(model)), on_progress=on_progress)
     rows = measures(found) if found else []
     if plots is not None:
         from vedette.evaluation.plots import write_plots

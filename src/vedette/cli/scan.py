@@ -11,18 +11,22 @@ import typer
 
 from vedette.cli.common import (
     ConfigOption,
+    EngineKind,
+    EngineOption,
     Exit,
     InferenceConfigOption,
     JsonOption,
     ModelOption,
+    RayAddressOption,
     ThresholdOption,
     console,
+    on_ray,
     print_json,
     settings_for,
 )
 
 if TYPE_CHECKING:
-    from vedette.inference.scan import ReadingSource, ScanProgress
+    from vedette.inference.scan import ScanProgress
 
 
 def scan(
@@ -50,6 +54,8 @@ def scan(
         bool, typer.Option("--follow", "-f", help="Keep reading one growing log, across rotation; Ctrl-C ends it.")
     ] = False,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 if there is an anomaly.")] = False,
+    engine: EngineOption = EngineKind.LOCAL,
+    ray_address: RayAddressOption = None,
     model: ModelOption = None,
     threshold: ThresholdOption = None,
     config: ConfigOption = None,
@@ -59,6 +65,7 @@ def scan(
     """Judge every request in logs and sum up: attackers, classes, paths, the worst findings.
 
     The format is recognised; memory stays bounded whatever the size. Lines that cannot be read are counted and shown.
+    With --engine ray, large plain files are read in parts on all nodes; the result is the same.
     """
     from vedette.inference.engine import load_engine
     from vedette.inference.scan import ScanOptions
@@ -67,26 +74,34 @@ def scan(
 
     if follow and len(files) != 1:
         raise typer.BadParameter("--follow takes one file", param_hint="FILE")
+    with_ray = on_ray(engine, ray_address)
+    if with_ray and follow:
+        raise typer.BadParameter("--engine ray reads files that are whole", param_hint="--follow")
     if html is not None:
         html.open("a").close()  # a report that cannot be written is told before the reading, not after
     settings = settings_for(config=config, inference_config=inference_config, model=model, threshold=threshold)
-    sources: Sequence[ReadingSource]
-    if follow:
-        from vedette.cli.follow import FollowedLog
-
-        sources = [FollowedLog(files[0], log_format)]
-    else:
-        sources = [RequestSource(path, format=log_format) for path in files]
-    engine = load_engine(settings)
     options = ScanOptions(top=top, client_header=client_header)
-    if follow:
+    if with_ray:
+        from vedette.inference.scan_ray import scan_on_ray
+        from vedette.ingestion.parts import cut
+
+        parts = cut(files, format=log_format)
+        with progress_bar([part.size for part in parts]) as report:
+            judge = load_engine(settings)
+            summary = scan_on_ray(settings, judge, parts, options, address=ray_address, on_progress=report)
+    elif follow:
+        from vedette.cli.follow import FollowedLog
         from vedette.cli.render_scan import anomaly_line
 
-        out = console(stderr=json_output)
-        summary = scan_sources(engine, sources, options, on_anomaly=lambda found: out.print(anomaly_line(found)))
+        log, out = FollowedLog(files[0], log_format), console(stderr=json_output)
+        summary = scan_sources(
+            load_engine(settings), [log], options, on_anomaly=lambda found: out.print(anomaly_line(found))
+        )
     else:
-        with progress_bar(sources) as report:
-            summary = scan_sources(engine, sources, options, on_progress=report)
+        sources = [RequestSource(path, format=log_format) for path in files]
+        judge = load_engine(settings)
+        with progress_bar([source.size for source in sources]) as report:
+            summary = scan_sources(judge, sources, options, on_progress=report)
     if html is not None:
         from vedette.sinks.report import render_html
 
@@ -105,12 +120,11 @@ def scan(
 
 
 @contextmanager
-def progress_bar(sources: Sequence[ReadingSource]) -> Iterator[Callable[[ScanProgress], None]]:
-    """Show a bar over the bytes of all sources, on standard error and only at a terminal."""
+def progress_bar(sizes: Sequence[int | None]) -> Iterator[Callable[[ScanProgress], None]]:
+    """Show a bar over the bytes of all sources, whose sizes are given, on standard error and only at a terminal."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     out = console(stderr=True)
-    sizes = [source.size for source in sources]
     total = sum(size or 0 for size in sizes) if None not in sizes else None
     ended, current, position = 0, "", 0
     columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))

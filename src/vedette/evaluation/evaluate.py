@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -157,6 +157,40 @@ def evaluate(
             flush()
     flush()
     return tally.report()
+
+
+def pooled(reports: Sequence[EvaluationReport]) -> EvaluationReport:
+    """Return at least one report as one: scores follow each other, so every figure is that of all requests."""
+    judged = [(report.requests, report.cpu_us_per_request) for report in reports if report.cpu_us_per_request]
+    names = {name for report in reports for name in report.scores_by_class}
+    return EvaluationReport(
+        model_version=", ".join(dict.fromkeys(report.model_version for report in reports)),
+        threshold=reports[0].threshold,
+        attacks=_sum(report.attacks for report in reports),
+        benign=_sum(report.benign for report in reports),
+        browsing=_sum(report.browsing for report in reports),
+        skipped=sum(report.skipped for report in reports),
+        by_class=_summed([report.by_class for report in reports]),
+        by_site=_summed([report.by_site for report in reports]),
+        benign_scores=np.concatenate([report.benign_scores for report in reports]),
+        is_browsing=np.concatenate([report.is_browsing for report in reports]),
+        attack_scores=np.concatenate([report.attack_scores for report in reports]),
+        scores_by_class={
+            name: np.concatenate([r.scores_by_class[name] for r in reports if name in r.scores_by_class])
+            for name in sorted(names)
+        },
+        cpu_us_per_request=sum(n * cost for n, cost in judged) / sum(n for n, _ in judged) if judged else None,
+    )
+
+
+def _sum(counts: Iterable[Count]) -> Count:
+    listed = list(counts)
+    return Count(sum(count.n for count in listed), sum(count.hits for count in listed))
+
+
+def _summed(counts: Sequence[dict[str, Count]]) -> dict[str, Count]:
+    names = sorted({name for one in counts for name in one})
+    return {name: _sum(one[name] for one in counts if name in one) for name in names}
 
 
 @dataclass

@@ -11,12 +11,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from vedette.errors import InferenceFailed, MalformedInput
 from vedette.http_request import HTTPRequest
 from vedette.inference.prepared import Prepared, Slice
-from vedette.inference.scan_counters import ReasonCounter, TimeHistogram, TopCounter, WorstList
+from vedette.inference.scan_counters import ScanCounts
 from vedette.parsing.log_entry import LogEntry, Reading
 from vedette.parsing.url_parts import strip_port
 from vedette.sinks.masking import mask_text, printable
@@ -72,6 +73,10 @@ class ScanOptions:
     samples: int = 3
     client_header: str | None = None
 
+    def counts(self) -> ScanCounts:
+        """Return empty counts of these sizes."""
+        return ScanCounts(tracked=self.tracked, samples=self.samples, worst=self.worst)
+
 
 @dataclass(frozen=True, slots=True)
 class ScanProgress:
@@ -106,24 +111,12 @@ def scan(
             on_progress(scanner.progress(source.name, source.position, source.size))
 
     for source in sources:
-        scanner.begin(source.name)
-        problem = None
-        try:
-            for reading in source:
-                if reading is None:
-                    scanner.flush()
-                elif not scanner.add(reading):
-                    continue
-                report(source)
-        except MalformedInput as error:
-            problem = str(error)
-        scanner.end(source.format, problem)
-        report(source)
+        scanner.read(source, partial(report, source))
     return scanner.summary()
 
 
 class Scanner:
-    """Takes readings one by one and keeps the running counts. `scan` drives one; a followed log can, too."""
+    """Takes readings one by one and keeps the running `counts` of all `sources`."""
 
     def __init__(
         self,
@@ -134,44 +127,52 @@ class Scanner:
     ) -> None:
         self._judge = judge
         self._options = options = options or ScanOptions()
+        self.counts = options.counts()
+        self.sources: list[ScannedSource] = []
         self._on_anomaly = on_anomaly
         self._batch: list[tuple[int, LogEntry]] = []
         self._batch_bytes = 0
         self._source = ""
-        self._sources: list[ScannedSource] = []
         self._source_counts = (0, 0)
-        self._lines = self._requests = self._anomalies = self._other = self._not_judged = self._partly = 0
-        self._unreadable = ReasonCounter(options.samples)
-        self._classes = TopCounter(64)
-        self._clients = TopCounter(options.tracked)
-        self._paths = TopCounter(options.tracked)
-        self._statuses = TopCounter(1024)
-        self._times = TimeHistogram()
-        self._worst = WorstList(options.worst)
         self._started = time.perf_counter()
+
+    def read(self, source: ReadingSource, report: Callable[[], None] = lambda: None) -> None:
+        """Judge the requests of `source`; `report` is called after each batch and at its end."""
+        self.begin(source.name)
+        problem = None
+        try:
+            for reading in source:
+                if reading is None:
+                    self.flush()
+                elif not self.add(reading):
+                    continue
+                report()
+        except MalformedInput as error:
+            problem = str(error)
+        self.end(source.format, problem)
+        report()
 
     def begin(self, source: str) -> None:
         """Name the source of the readings that follow."""
         self._source = _short(source)
-        self._source_counts = (self._lines, self._requests)
+        self._source_counts = (self.counts.lines, self.counts.requests)
 
     def end(self, format: str, problem: str | None = None) -> None:
         """Finish the current source."""
         self.flush()
         lines, requests = self._source_counts
-        self._sources.append(
-            ScannedSource(self._source, format, self._lines - lines, self._requests - requests, problem)
+        self.sources.append(
+            ScannedSource(self._source, format, self.counts.lines - lines, self.counts.requests - requests, problem)
         )
 
     def add(self, reading: Reading) -> bool:
         """Take one reading; return whether a batch was judged."""
-        self._lines += 1
+        self.counts.lines += 1
         if reading.entry is None:
             if reading.problem is None:
-                self._other += 1
+                self.counts.other += 1
             else:
-                sample = f"line {reading.number}: {printable(mask_text(reading.sample))}"
-                self._unreadable.add(reading.problem, sample)
+                self.counts.unreadable.add(reading.problem, reading.number, printable(mask_text(reading.sample)))
             return False
         request = reading.entry.request
         self._batch.append((reading.number, reading.entry))
@@ -203,39 +204,16 @@ class Scanner:
 
     def progress(self, source: str, position: int, size: int | None) -> ScanProgress:
         """Return where the scan stands."""
-        unreadable = self._unreadable.total
-        return ScanProgress(source, position, size, self._lines, self._requests, self._anomalies, unreadable)
+        counts = self.counts
+        return ScanProgress(
+            source, position, size, counts.lines, counts.requests, counts.anomalies, counts.unreadable.total
+        )
 
     def summary(self) -> ScanSummary:
         """Return what was found so far."""
         self.flush()
-        elapsed = time.perf_counter() - self._started
-        top = self._options.top
-        return ScanSummary(
-            sources=tuple(self._sources),
-            model_version=self._judge.model_version,
-            threshold=self._judge.threshold,
-            lines=self._lines,
-            requests=self._requests,
-            anomalies=self._anomalies,
-            attackers=len(self._clients),
-            not_judged=self._not_judged,
-            partly_inspected=self._partly,
-            unreadable_lines=self._unreadable.total,
-            other_lines=self._other,
-            unreadable=self._unreadable.reasons(),
-            elapsed_s=elapsed,
-            requests_per_s=self._requests / elapsed if elapsed > 0 else 0.0,
-            first_time=self._times.first,
-            last_time=self._times.last,
-            bin_s=self._times.width_s,
-            bins=self._times.bins(),
-            classes=self._classes.top(64),
-            clients=self._clients.top(top),
-            paths=self._paths.top(top),
-            statuses=self._statuses.top(top),
-            worst=self._worst.worst(),
-        )
+        elapsed_s = time.perf_counter() - self._started
+        return summary_of(self.counts, self.sources, self._judge, self._options, elapsed_s)
 
     def _infer(self, pieces: list[Slice]) -> Degraded | None:
         if not pieces:
@@ -247,21 +225,17 @@ class Scanner:
         return None
 
     def _record(self, number: int, entry: LogEntry, prepared: Prepared, verdict: Verdict) -> None:
-        self._requests += 1
-        self._not_judged += verdict.anomaly_score is None
-        self._partly += bool(verdict.not_inspected) and verdict.anomaly_score is not None
+        counts = self.counts
+        counts.requests += 1
+        counts.not_judged += verdict.anomaly_score is None
+        counts.partly += bool(verdict.not_inspected) and verdict.anomaly_score is not None
         is_anomaly = bool(verdict.is_anomaly and verdict.findings)
         if entry.time is not None:
-            self._times.add(entry.time, anomaly=is_anomaly)
+            counts.times.add(entry.time, anomaly=is_anomaly)
         if not is_anomaly:
             return
-        self._anomalies += 1
         found = self._found(number, entry, prepared, verdict.findings[0])
-        self._classes.add(found.attack_class, found.score)
-        self._clients.add(found.client or "(not logged)", found.score, found.attack_class)
-        self._paths.add(found.path, found.score, found.attack_class)
-        self._statuses.add("(not logged)" if found.status is None else str(found.status), found.score)
-        self._worst.add(found)
+        counts.add(found)
         if self._on_anomaly is not None:
             self._on_anomaly(found)
 
@@ -292,6 +266,37 @@ class Scanner:
         if self._options.client_header is not None and (value := request.header(self._options.client_header)):
             client = strip_port(value.rpartition(",")[2].strip())
         return None if client is None else _short(client)
+
+
+def summary_of(
+    counts: ScanCounts, sources: Sequence[ScannedSource], judge: Judge, options: ScanOptions, elapsed_s: float
+) -> ScanSummary:
+    """Return the summary of a scan that counted `counts` in `elapsed_s` seconds."""
+    return ScanSummary(
+        sources=tuple(sources),
+        model_version=judge.model_version,
+        threshold=judge.threshold,
+        lines=counts.lines,
+        requests=counts.requests,
+        anomalies=counts.anomalies,
+        attackers=len(counts.clients),
+        not_judged=counts.not_judged,
+        partly_inspected=counts.partly,
+        unreadable_lines=counts.unreadable.total,
+        other_lines=counts.other,
+        unreadable=counts.unreadable.reasons(),
+        elapsed_s=elapsed_s,
+        requests_per_s=counts.requests / elapsed_s if elapsed_s > 0 else 0.0,
+        first_time=counts.times.first,
+        last_time=counts.times.last,
+        bin_s=counts.times.width_s,
+        bins=counts.times.bins(),
+        classes=counts.classes.top(64),
+        clients=counts.clients.top(options.top),
+        paths=counts.paths.top(options.top),
+        statuses=counts.statuses.top(options.top),
+        worst=counts.worst.worst(),
+    )
 
 
 def mark_of(finding: Finding, prepared: Prepared) -> tuple[int, int] | None:

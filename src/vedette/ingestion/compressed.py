@@ -14,6 +14,7 @@ import stat
 import sys
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -34,15 +35,33 @@ _ZSTD_WINDOW_LOG = 27  # 128 MiB, what `zstd --long` asks for
 _MAGIC = ((b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bzip2"))
 
 
-class ByteSource:
-    """The plain bytes of a file. `position` counts the bytes as stored."""
+@dataclass(frozen=True, slots=True)
+class FileRange:
+    """Bytes `start` to `end` (None: to the end of the file) of the file at `path`, which messages call `name`.
 
-    def __init__(self, raw: BinaryIO, *, name: str) -> None:
+    Only a range from the start may be packed; what lies behind is plain, whatever it looks like.
+    """
+
+    path: str
+    name: str
+    start: int = 0
+    end: int | None = None
+
+
+Readable = str | Path | BinaryIO | FileRange
+
+
+class ByteSource:
+    """The plain bytes of a file, or of `size` bytes of one. `position` counts the bytes as stored."""
+
+    def __init__(self, raw: BinaryIO, *, name: str, size: int | None = None, is_plain: bool = False) -> None:
         self.name = name
         self.position = 0
         self._raw = raw
+        self._size = size
         self._head = self._read(4096)
-        self.kind = next((kind for magic, kind in _MAGIC if self._head.startswith(magic)), "plain")
+        packed = (kind for magic, kind in _MAGIC if not is_plain and self._head.startswith(magic))
+        self.kind = next(packed, "plain")
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield blocks until the end; raises `MalformedInput` where the packed data are damaged."""
@@ -88,13 +107,21 @@ class ByteSource:
         return head or self._read(BLOCK_BYTES)
 
     def _read(self, count: int) -> bytes:
-        data = self._raw.read(count)
+        data = self._raw.read(count if self._size is None else min(count, self._size - self.position))
         self.position += len(data)
         return data
 
 
-def open_bytes(path: str | Path | BinaryIO) -> ByteSource:
+def open_bytes(path: Readable) -> ByteSource:
     """Open a file, ``-`` (standard input) or a binary stream; raises `MalformedInput` where that is not possible."""
+    if isinstance(path, FileRange):
+        size = None if path.end is None else path.end - path.start
+        try:
+            raw = open(path.path, "rb")  # noqa: SIM115 - the source closes it
+            raw.seek(path.start)
+        except (OSError, ValueError) as error:
+            raise _unopened(path.name, error) from None
+        return ByteSource(raw, name=path.name, size=size, is_plain=path.start > 0)
     if not isinstance(path, str | Path):
         return ByteSource(path, name=str(getattr(path, "name", "stream")))
     if str(path) == "-":
@@ -105,8 +132,11 @@ def open_bytes(path: str | Path | BinaryIO) -> ByteSource:
         raise _unopened(path, error) from None
 
 
-def stored_size(path: str | Path | BinaryIO) -> int | None:
+def stored_size(path: Readable) -> int | None:
     """Return the bytes of a file as stored, None for a stream; raises `MalformedInput` where it cannot be read."""
+    if isinstance(path, FileRange):
+        end = path.end if path.end is not None else stored_size(path.path)
+        return None if end is None else end - path.start
     if not isinstance(path, str | Path) or str(path) == "-":
         return None
     try:

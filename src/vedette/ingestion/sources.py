@@ -10,10 +10,9 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from threading import Event
-from typing import BinaryIO
 
 from vedette.errors import MalformedInput
-from vedette.ingestion.compressed import ByteSource, open_bytes, stored_size
+from vedette.ingestion.compressed import ByteSource, FileRange, Readable, open_bytes, stored_size
 from vedette.ingestion.lines import MAX_LINE_BYTES, LineSplitter, RawLine
 from vedette.ingestion.tail import follow
 from vedette.parsing.har import MAX_HAR_BYTES, iter_har
@@ -30,9 +29,7 @@ _HAR_START = re.compile(rb"(?:\xef\xbb\xbf)?\s{0,64}\{\s{0,64}\"log\"\s{0,64}:\s
 class RequestSource:
     """The requests of one file. Iterate once; `position` of `size` bytes (as stored) have been read so far."""
 
-    def __init__(
-        self, path: str | Path | BinaryIO, *, format: str = "auto", max_line_bytes: int = MAX_LINE_BYTES
-    ) -> None:
+    def __init__(self, path: Readable, *, format: str = "auto", max_line_bytes: int = MAX_LINE_BYTES) -> None:
         """Open `path` (``-`` is standard input). `format` is ``auto``, ``har`` or what `format_of` takes.
 
         Raises `MalformedInput` where the file cannot be opened and `ConfigError` for a bad format.
@@ -50,6 +47,8 @@ class RequestSource:
     def name(self) -> str:
         """Path, or what stands for it."""
         path = self._path
+        if isinstance(path, FileRange):
+            return path.name
         if not isinstance(path, str | Path):
             return str(getattr(path, "name", "stream"))
         return "standard input" if str(path) == "-" else str(path)
@@ -74,7 +73,7 @@ class RequestSource:
         try:
             blocks = self._blocks(source)
             first = next(blocks, b"")
-            if self._spec == "har" or (self._spec == "auto" and _HAR_START.match(first)):
+            if self._spec == "har" or (self._spec == "auto" and is_har(first)):
                 self.format = "har"
                 readings = _har_readings(chain([first], blocks))
             else:
@@ -98,14 +97,21 @@ class RequestSource:
         lines = _lines(blocks, self._max_line_bytes)
         if self._format is None:
             head = _take_head(lines)
-            if all(not line.data.strip(b"\x00 \t\r") for line in head):
-                self._format = format_of("combined")  # nothing but blank lines: any format will do
-            else:
-                self._format = detect_format([_text(line) for line in head])
+            self._format = _format_of_head(head)
             lines = chain(head, lines)
         self.format = self._format.name
         for line in lines:
             yield read_line(line, self._format)
+
+
+def is_har(first: bytes) -> bool:
+    """Tell by the first bytes of a file whether it is a HAR archive."""
+    return _HAR_START.match(first) is not None
+
+
+def format_of_lines(blocks: Iterable[bytes]) -> LogFormat:
+    """Return the format of a file by its first lines; raises `MalformedInput` where it is not recognised."""
+    return _format_of_head(_take_head(_lines(blocks, MAX_LINE_BYTES)))
 
 
 def follow_requests(
@@ -180,6 +186,12 @@ def _take_head(lines: Iterator[RawLine]) -> list[RawLine]:
         if len(head) >= _DETECTION_LINES or length > _DETECTION_BYTES:
             break
     return head
+
+
+def _format_of_head(head: list[RawLine]) -> LogFormat:
+    if all(not line.data.strip(b"\x00 \t\r") for line in head):
+        return format_of("combined")  # nothing but blank lines: any format will do
+    return detect_format([_text(line) for line in head])
 
 
 def _har_readings(blocks: Iterable[bytes]) -> Iterator[Reading]:
