@@ -2,7 +2,7 @@
 # Installs the Debian packages that `make test-system` needs; does nothing where none is missing.
 set -euo pipefail
 
-packages=(nginx-light apache2-bin curl) # grows with the integrations: haproxy, redis-server, ...
+packages=(nginx-light apache2-bin curl redis-server) # grows with the integrations: haproxy, ...
 
 missing=()
 for package in "${packages[@]}"; do
