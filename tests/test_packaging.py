@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OFFLINE = ("training", "evaluation", "datasets")
-TORCH_ONLY = {"torch", "onnx", "onnxscript", "matplotlib", "sklearn", "scipy", "redis"}
+TORCH_ONLY = {"torch", "onnx", "onnxscript", "matplotlib", "sklearn", "scipy"}
 # Never imported by name: uvicorn loads the first two itself, of the third only its files are read.
 LOADED_BY_OTHERS = {"httptools", "uvloop", "fastapi-swagger"}
 
@@ -54,7 +54,7 @@ def test_what_serving_imports_is_what_is_declared() -> None:
 
 def test_what_training_imports_is_in_its_extra() -> None:
     declared = {name_of(line) for line in PROJECT["optional-dependencies"]["train"]}
-    used = distributions(imported(ROOT / "src" / "vedette") & TORCH_ONLY - {"redis"})
+    used = distributions(imported(ROOT / "src" / "vedette") & TORCH_ONLY)
     assert used - declared == set()
 
 

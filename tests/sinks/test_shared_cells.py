@@ -110,8 +110,23 @@ def test_prometheus_tells_the_sums_and_the_parent_counts_as_no_worker() -> None:
         assert seen["vedette_requests_total", ("allow",)] == 6
         assert seen["vedette_requests_total", ("block",)] == 1
         assert seen["vedette_request_seconds_count", ()] == 7
+        assert seen["vedette_queue_size", ()] == 10
         name = "vedette_process_resident_memory_bytes"
         assert seen[name, ()] > samples(Metrics())[name, ()]
+
+
+def test_what_a_dead_worker_held_is_not_held_by_its_successor() -> None:
+    shared = Metrics.shared_memory(1)
+    with workers(shared, 1) as (former,):
+        former.ask(7, 2.0)
+        former.kill()
+    successor = Metrics(shared)
+    seen = successor.to_dict()
+    assert (seen["workers"], seen["queue"]["size"], seen["score_memory"]["bytes"]) == (1, 0, 0)
+    assert (seen["requests"]["total"], seen["score_memory"]["hits"]) == (7, 30)
+    successor.record(verdict(ms=4.0))
+    seen = successor.to_dict()["processing_time_ms"]
+    assert (seen["p50"], seen["max"]) == (pytest.approx(2), pytest.approx(4))
 
 
 def test_beyond_the_last_row_a_worker_counts_for_itself_and_does_not_fail(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import multiprocessing
+import re
 import signal
 import socket
 import subprocess
@@ -50,10 +51,11 @@ class Redis:
         self._command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         self._command += ["--dir", str(root)]
         self._command += ["--requirepass", password] if password else []
+        self.extra: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen([*self._command, *self.extra], stdout=subprocess.DEVNULL)
         for _ in range(400):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
@@ -359,6 +361,58 @@ async def test_a_wrong_password_is_said_and_not_shown(tmp_path: Path, caplog: py
         assert "WRONGPASS" in caplog.text or "invalid" in caplog.text
         assert "sesame" not in caplog.text
         assert "wrong-password" not in caplog.text
+    finally:
+        server.end()
+
+
+async def test_a_user_who_may_do_no_more_than_the_page_says(redis: Redis) -> None:
+    """The permissions named in docs/scaling.md are enough."""
+    page = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text()
+    rules = re.search(r"^ACL SETUSER vedette (.+)$", page, re.MULTILINE)
+    assert rules is not None
+    assert redis.ask("ACL", "SETUSER", "vedette", *rules[1].replace("PASSWORD", "secret").split()) == b"+OK\r\n"
+    redis.url = f"redis://vedette:secret@127.0.0.1:{redis.port}/1"
+    metrics = Metrics()
+    async with limits_in(redis, metrics) as limits:
+        assert limits.up
+        assert (await limits.hit("192.0.2.1")) is not None
+        assert metrics.to_dict()["rate_limit_store"] == {"workers": 1, "failures": {}, "decided_without": {}}
+
+
+async def test_over_tls_the_certificate_is_checked(tmp_path: Path) -> None:
+    needs("openssl")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names, *files]
+    subprocess.run(command, check=True, capture_output=True)
+    port = free_port()
+    server = Redis(tmp_path)
+    server.extra = ["--tls-port", str(port), "--tls-auth-clients", "no"]
+    server.extra += ["--tls-cert-file", str(certificate), "--tls-key-file", str(key)]
+    server.start()
+    try:
+        server.url = f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={certificate}"
+        async with limits_in(server) as limits:
+            assert limits.up
+            assert (await limits.hit("192.0.2.1")) is not None
+            assert b"192.0.2.1" in server.ask("KEYS", "*")
+        server.url = f"rediss://127.0.0.1:{port}/0"  # signed by nobody we know
+        async with limits_in(server) as limits:
+            assert not limits.up
+    finally:
+        server.end()
+
+
+async def test_over_a_unix_socket(tmp_path: Path) -> None:
+    server = Redis(tmp_path)
+    server.extra = ["--unixsocket", str(tmp_path / "redis.sock")]
+    server.start()
+    try:
+        server.url = f"unix://{tmp_path}/redis.sock"
+        async with limits_in(server) as limits:
+            assert limits.up
+            assert (await limits.hit("192.0.2.1")) is not None
     finally:
         server.end()
 

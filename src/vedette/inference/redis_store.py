@@ -10,7 +10,8 @@ its oldest hit, and whoever waits behind it came later. After a failed call noth
 and a write succeeded again; that is tried with pauses from 0.1 s doubling to 2 s, by one task, not by requests. A call
 is never repeated, as it may have been counted; but for an unknown script, which has counted nothing.
 
-Measured 2026-11, redis-py 8.1, CPU of this process per hit: 86 µs alone, 10 µs when 32 come together.
+Measured 2026-11, redis-py 8.1, unix socket, a busy core, CPU of this process per hit: 115 µs alone (90 of them the
+library's and the kernel's), 16 µs when 32 come together; a hit in memory took 15 µs in the same run.
 """
 
 from __future__ import annotations
