@@ -126,7 +126,7 @@ def test_importing_the_server_is_cheap() -> None:
 
 def test_importing_the_command_line_is_cheap() -> None:
     loaded = loaded_by("import vedette.cli.app")
-    slow = {*HEAVY, "onnxruntime", "numpy", "fastapi", "tokenizers", "uvicorn", "limits"}
+    slow = {*HEAVY, "onnxruntime", "numpy", "fastapi", "tokenizers", "uvicorn", "redis"}
     assert sorted(loaded & slow) == []
 
 

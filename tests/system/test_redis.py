@@ -32,7 +32,7 @@ from vedette.errors import LimitsUnavailable
 from vedette.inference.rate_limiter import RequestLimits
 from vedette.inference.redis_limits import RedisLimits
 from vedette.inference.redis_store import Counted, RedisStore
-from vedette.inference.window_storage import BoundedWindowStorage
+from vedette.inference.window_storage import BoundedWindows
 from vedette.sinks.metrics import Metrics
 
 pytestmark = pytest.mark.system
@@ -183,7 +183,7 @@ async def test_redis_decides_as_memory_does(redis: Redis) -> None:
     limit = 30
     settings = settings_of(redis, max_requests_per_second=limit, per_ip=10**6)
     now = 0.0
-    memory = BoundedWindowStorage(10, clock=lambda: now)
+    memory = BoundedWindows(10, clock=lambda: now)
     began = floor(time.time())
     store = RedisStore(settings, Quiet())
     await store.start()
@@ -194,8 +194,7 @@ async def test_redis_decides_as_memory_does(redis: Redis) -> None:
             passed = 1 - left_us / 1e6
             second = round(time.time() - passed)  # of Redis's clock, which is this machine's
             now = second - began + passed
-            assert memory.acquire_sliding_window_entry("all", limit, 1, weight) == (outcome == 1)
-            assert memory.get_sliding_window("all", 1)[0::2] == (previous, current)
+            assert memory.count("all", limit, weight)[:3] == (outcome == 1, previous, current)
             await asyncio.sleep(0.01 * (number % 3))
     finally:
         await store.close()
