@@ -220,6 +220,33 @@ async def test_a_window_is_forgotten_in_redis(redis: Redis) -> None:
         await eventually(lambda: b"192.0.2.1" not in redis.ask("KEYS", "*"))
 
 
+@pytest.mark.parametrize(
+    ("ahead_s", "left_behind", "current", "previous"),
+    [
+        (0, "{} 5 3", 6, 3),
+        (1, "{} 5 3", 6, 3),  # Redis's clock was set back a little: the window stays where it was
+        (5, "{} 5 3", 1, 0),  # or by more: it starts anew, and does not wait for the time to come back
+        (-3, "{} 5 3", 1, 0),
+        (0, "what somebody else wrote there", 1, 0),
+    ],
+)
+async def test_what_is_found_there(redis: Redis, ahead_s: int, left_behind: str, current: int, previous: int) -> None:
+    settings = settings_of(redis, redis_prefix="other:")
+    store = RedisStore(settings, Quiet())
+    await store.start()
+    try:
+        for _ in range(5):
+            second = int(redis.ask("TIME").split(b"\r\n")[2])
+            redis.ask("SET", "other:all", left_behind.format(second + ahead_s))
+            counted = await store.hit("192.0.2.1", 1)
+            if int(redis.ask("TIME").split(b"\r\n")[2]) == second:  # else a second began in between
+                assert (counted.outcome, counted.current, counted.previous) == (1, current, previous)
+                return
+        pytest.fail("five times a second began in between")
+    finally:
+        await store.close()
+
+
 # -- bounded -------------------------------------------------------------------------------------------------------
 
 
@@ -315,6 +342,17 @@ async def test_no_caller_waits_for_a_redis_that_does_not_answer(redis: Redis) ->
         await limits.hit("192.0.2.1")
         assert metrics.to_dict()["rate_limit_store"]["decided_without"] == {"local": 200}
         await eventually(lambda: redis.connections() == 2)
+
+
+async def test_a_redis_that_does_not_answer_holds_no_start_up(redis: Redis) -> None:
+    metrics = Metrics()
+    redis.send(signal.SIGSTOP)
+    async with limits_in(redis, metrics) as limits:
+        assert not limits.up
+        assert (await limits.hit("192.0.2.1")) is not None
+        redis.send(signal.SIGCONT)
+        await eventually(lambda: limits.up)
+    assert metrics.to_dict()["rate_limit_store"]["failures"]["timeout"] >= 1
 
 
 async def test_a_script_that_was_forgotten_is_registered_again(redis: Redis) -> None:
