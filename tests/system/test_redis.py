@@ -31,7 +31,7 @@ from vedette.config import RateLimitSettings
 from vedette.errors import LimitsUnavailable
 from vedette.inference.rate_limiter import RequestLimits
 from vedette.inference.redis_limits import RedisLimits
-from vedette.inference.redis_store import Counted, RedisStore
+from vedette.inference.redis_store import Counted, RedisStore, StoreFailure
 from vedette.inference.window_storage import BoundedWindows
 from vedette.sinks.metrics import Metrics
 
@@ -275,6 +275,21 @@ async def test_callers_that_went_away_are_not_counted_and_hold_nothing_up(redis:
         decision = await limits.hit("192.0.2.1")
         assert decision is not None
         assert decision.allowed
+
+
+async def test_every_caller_is_told_whenever_the_store_goes_down(redis: Redis) -> None:
+    """Waiting, in a call that has not begun, or in one that has."""
+    for turns in range(4):
+        store = RedisStore(settings_of(redis), Quiet())
+        await store.start()
+        hits = [store.hit("192.0.2.1", 1) for _ in range(200)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        store._take_down("down")
+        answers = await asyncio.wait_for(asyncio.gather(*hits, return_exceptions=True), 30)
+        assert len(answers) == 200
+        assert all(isinstance(answer, StoreFailure | Counted) for answer in answers)
+        await store.close()
 
 
 # -- away ----------------------------------------------------------------------------------------------------------

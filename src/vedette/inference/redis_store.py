@@ -76,6 +76,11 @@ class _Hit(NamedTuple):
     future: asyncio.Future[Counted]
 
 
+class _Call(NamedTuple):
+    connection: AbstractConnection
+    batch: list[_Hit]
+
+
 class RedisStore:
     """The windows of one service in Redis, for one event loop, from `start` to `close`.
 
@@ -100,7 +105,7 @@ class RedisStore:
         self._idle: list[AbstractConnection] = []
         self._waiting: deque[_Hit] = deque()
         self._send_handle: asyncio.Handle | None = None
-        self._calls: set[asyncio.Task[None]] = set()
+        self._calls: dict[asyncio.Task[None], _Call] = {}
         self._farewells: set[asyncio.Task[None]] = set()
         self._keeper: asyncio.Task[None] | None = None
         self._went_down = asyncio.Event()
@@ -153,17 +158,13 @@ class RedisStore:
                     batch.append(hit)
             if batch:
                 connection = self._idle.pop()
-                call = asyncio.create_task(self._call(connection, batch))
-                self._calls.add(call)
-                call.add_done_callback(self._calls.discard)
+                task = asyncio.create_task(self._call(connection, batch))
+                self._calls[task] = _Call(connection, batch)
+                task.add_done_callback(self._calls.pop)
 
     async def _call(self, connection: AbstractConnection, batch: list[_Hit]) -> None:
         try:
             counted = await _by(batch[0].asked_at + self._timeout_s, self._count(connection, batch))
-        except asyncio.CancelledError:
-            _fail(batch, "down")
-            await _drop(connection)
-            raise
         except Exception as error:
             reason = self._note(error)
             _fail(batch, reason)
@@ -220,11 +221,13 @@ class RedisStore:
             self._went_down.set()
         waiting, self._waiting = self._waiting, deque()
         _fail(waiting, reason)
-        for call in self._calls:  # on connections of the time before; the one that failed has come to its end
-            if call is not asyncio.current_task():
-                call.cancel()
-        idle, self._idle = self._idle, []
-        for connection in idle:
+        closing, self._idle = self._idle, []
+        for task, call in self._calls.items():  # the one that failed has come to its end; some may not have begun
+            if task is not asyncio.current_task():
+                task.cancel()
+                _fail(call.batch, reason)
+                closing.append(call.connection)
+        for connection in closing:
             task = asyncio.create_task(_drop(connection))
             self._farewells.add(task)
             task.add_done_callback(self._farewells.discard)
