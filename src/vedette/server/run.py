@@ -45,6 +45,9 @@ from vedette.sinks.shared_cells import SharedCells
 
 KEEP_ALIVE_S = 75  # longer than the 60 s for which nginx keeps an idle upstream connection, so that it closes first
 BACKLOG = 2048
+# A worker that is being started cannot say that it lives before its imports are done, which takes seconds on a busy
+# machine. With uvicorn's 5 s it is killed and started again, and again.
+WORKER_ANSWERS_WITHIN_S = 30
 _log = structlog.get_logger(__name__)
 
 
@@ -145,6 +148,7 @@ def server_config(settings: Settings, app: Any, *, factory: bool = False) -> uvi
         workers=settings.waf_service.workers,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_worker_healthcheck=WORKER_ANSWERS_WITHIN_S,
         timeout_graceful_shutdown=math.ceil(settings.waf_service.drain_timeout),
     )
 
