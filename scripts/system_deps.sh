@@ -4,7 +4,7 @@
 set -euo pipefail
 
 bench=(wrk nginx-light libnginx-mod-http-modsecurity modsecurity-crs)
-packages=(nginx-light apache2-bin curl "${bench[@]}") # grows with the integrations: haproxy, redis-server, ...
+packages=(nginx-light apache2-bin curl redis-server "${bench[@]}") # grows with the integrations: haproxy, ...
 if [[ ${1-} == --bench ]]; then packages=("${bench[@]}"); fi
 
 missing=()

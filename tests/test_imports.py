@@ -134,7 +134,7 @@ def test_ray_is_known_in_one_place_that_serving_does_not_come_by() -> None:
 
 def test_importing_the_command_line_is_cheap() -> None:
     loaded = loaded_by("import vedette.cli.app")
-    slow = {*HEAVY, "onnxruntime", "numpy", "fastapi", "tokenizers", "uvicorn", "limits"}
+    slow = {*HEAVY, "onnxruntime", "numpy", "fastapi", "tokenizers", "uvicorn", "redis"}
     assert sorted(loaded & slow) == []
 
 

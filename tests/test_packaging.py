@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OFFLINE = ("training", "evaluation", "datasets")
 TORCH_ONLY = {"torch", "onnx", "onnxscript", "matplotlib", "sklearn", "scipy"}
-EXTRAS = {"redis", "ray"}  # each an extra of its own name
+EXTRAS = {"ray"}  # each an extra of its own name
 # Never imported by name: uvicorn loads the first two itself, of the third only its files are read.
 LOADED_BY_OTHERS = {"httptools", "uvloop", "fastapi-swagger"}
 
@@ -63,7 +63,7 @@ def test_torch_is_pinned_exactly() -> None:
     assert "torch==2.13.0" in PROJECT["optional-dependencies"]["train"]
 
 
-@pytest.mark.parametrize("extra", ["serving", "train", "redis", "ray", "dev"])
+@pytest.mark.parametrize("extra", ["serving", "train", "ray", "dev"])
 def test_every_requirement_is_bounded_and_pinned(extra: str) -> None:
     lines = PROJECT["dependencies"] if extra == "serving" else PROJECT["optional-dependencies"][extra]
     pins = {name_of(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -17,6 +18,19 @@ MIB = 1024 * KIB
 
 def _network(text: str) -> str:
     ipaddress.ip_network(text, strict=False)  # its ValueError names the text
+    return text
+
+
+def _redis_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        reachable = parts.path if parts.scheme == "unix" else parts.hostname and parts.port != 0
+    except ValueError as error:  # its message may hold a part of the password
+        raise ValueError("must be a URL with a host and a port from 1 to 65535") from error
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise ValueError("must begin with redis://, rediss:// or unix://")
+    if not reachable:
+        raise ValueError("names no host" if parts.scheme != "unix" else "names no socket: unix:///path/of/socket")
     return text
 
 
@@ -151,6 +165,26 @@ class RateLimitSettings(Section):
         5_000, description="Requests a second for one client address (IPv6: one /64)."
     )
     max_ips: Annotated[int, Field(ge=1)] = Field(100_000, description="Client addresses tracked at the same time.")
+    redis_url: Annotated[str, AfterValidator(_redis_url)] | None = Field(
+        None,
+        repr=False,  # may hold a password: shown nowhere, not in messages either
+        description="Redis that all workers on all machines share, so that the limits hold for the service as a whole: "
+        "redis://, rediss:// (TLS) or unix://; null splits them between the workers.",
+    )
+    redis_timeout_ms: Annotated[float, Field(ge=1, le=10_000)] = Field(
+        50.0, description="Milliseconds a request waits for Redis at most; then on_store_failure decides."
+    )
+    redis_connections: Annotated[int, Field(ge=1, le=64)] = Field(
+        2, description="Connections of one worker to Redis; requests that come together share a call."
+    )
+    redis_prefix: Annotated[str, Field(min_length=1, max_length=100)] = Field(
+        "vedette:limit:", description="What the keys in Redis begin with; services with one prefix share their limits."
+    )
+    on_store_failure: Literal["local", "allow", "refuse"] = Field(
+        "local",
+        description="While Redis is down or slow: each worker keeps its share of the limits in its own memory (local), "
+        "nothing is limited (allow), or requests are answered 503 (refuse).",
+    )
 
 
 class ScoreMemorySettings(Section):

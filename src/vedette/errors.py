@@ -10,6 +10,7 @@
     └── ServiceError           the service cannot take or finish work; `outcome` says which way
         ├── Overloaded         the queue is full                       -> 503 + Retry-After
         ├── NotReady           starting, draining or closed            -> 503 + Retry-After
+        ├── LimitsUnavailable  Redis is away and the policy is refuse  -> 503 + Retry-After
         ├── DeadlineExceeded   the caller's budget ran out             -> degraded verdict `timed_out`
         └── InferenceFailed    the model or its worker failed          -> degraded verdict `model_failed`
 
@@ -78,6 +79,12 @@ class NotReady(ServiceError):
     """The service is starting, draining or closed."""
 
     outcome = "not_ready"
+
+
+class LimitsUnavailable(ServiceError):
+    """The store of the rate limits cannot be asked, and requests are not to be let through without it."""
+
+    outcome = "limits_unavailable"
 
 
 class DeadlineExceeded(ServiceError):

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-import urllib.request
-from pathlib import Path
 
 import pytest
 
+from tests.server.service_process import SCRIPT, Process, environment
 from vedette.config import Settings
 from vedette.errors import BackendUnavailable, BundleError, ConfigError, VedetteError
 from vedette.server.run import bind, exit_status
 from vedette.server.summary import Loaded, summary_rows, warnings
-
-ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "scripts" / "start_async_waf_service.py"
-
-
-def environment(**more):
-    """The environment without settings of the machine that runs the tests."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("VEDETTE_")}
-    return {**kept, "PYTHONPATH": str(ROOT / "src"), **more}
 
 
 def run(*arguments, cwd=None, **variables):
@@ -35,51 +22,6 @@ def run(*arguments, cwd=None, **variables):
     return subprocess.run(
         command, cwd=cwd, env=environment(**variables), capture_output=True, text=True, timeout=120, check=False
     )
-
-
-class Process:
-    """A service on a free port; its standard error is read as it comes."""
-
-    def __init__(self, *arguments, cwd, **variables):
-        command = [sys.executable, str(SCRIPT), "--port", "0", *arguments]
-        self.process = subprocess.Popen(
-            command, cwd=cwd, env=environment(**variables), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        self.lines = []
-        self.ready = threading.Event()
-        self.reader = threading.Thread(target=self._read)
-        self.reader.start()
-        assert self.ready.wait(120), self.lines
-        address = next(line for line in self.lines if line.startswith("address: "))
-        self.url = address.split()[1]
-
-    def _read(self):
-        for line in self.process.stderr:
-            self.lines.append(line.rstrip())
-            if line.startswith("workers: "):
-                self.ready.set()
-        self.ready.set()
-
-    def get(self, path):
-        for _ in range(300):  # the socket listens; the first answer may take until a worker has its model
-            try:
-                with urllib.request.urlopen(self.url + path, timeout=60) as answer:
-                    return answer.status, answer.read()
-            except ConnectionError:
-                time.sleep(0.05)
-        raise AssertionError(self.lines)
-
-    def post(self, path, body):
-        with urllib.request.urlopen(self.url + path, json.dumps(body).encode(), timeout=60) as answer:
-            return answer.status, json.loads(answer.read())
-
-    def stop(self, number=signal.SIGTERM):
-        self.process.send_signal(number)
-        status = self.process.wait(60)
-        self.reader.join(60)
-        self.process.stdout.close()
-        self.process.stderr.close()
-        return status
 
 
 @pytest.fixture
@@ -93,9 +35,7 @@ def started(tmp_path):
 
     yield start
     for service in running:
-        if service.process.poll() is None:
-            service.process.kill()
-            service.process.wait(60)
+        service.end()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -209,6 +149,42 @@ def test_exit_status(error, status):
 def test_bind_takes_ipv6():
     with bind("::1", 0) as bound:
         assert bound.family == socket.AF_INET6
+
+
+def test_the_summary_says_where_the_limits_live_and_shows_no_password():
+    def held(workers=1, **limiting):
+        tree = {"waf_service": {"workers": workers}, "inference": {"rate_limiting": limiting}}
+        rows = dict(summary_rows(Settings.model_validate(tree), Loaded("1", "onnx", 0.5), "http://127.0.0.1:1"))
+        return rows.get("limits held")
+
+    assert held() == "in memory"
+    assert held(4) == "split between 4 workers"
+    url = "rediss://user:secret@[2001:db8::1]:6380/2?ssl_password=hidden"
+    assert held(4, redis_url=url) == "shared by Redis at [2001:db8::1]:6380/2 (TLS); while it is away: local"
+    assert held(redis_url="redis://cache", on_store_failure="allow").startswith("shared by Redis at cache:6379;")
+    assert held(redis_url="unix:///run/redis.sock?password=hidden").startswith("shared by Redis at /run/redis.sock;")
+    assert held(enabled=False) is None
+    shared = {"waf_service": {"workers": 4}, "inference": {"rate_limiting": {"redis_url": url}}}
+    assert warnings(Settings.model_validate(shared)) == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://:secret@cache", "redis://:secret@", "redis://:secret@cache:99999", "unix:?x=secret", "redis://:secret@[x"],
+)
+def test_a_bad_redis_url_is_named_but_not_shown(tmp_path, url):
+    result = run("--port", "0", cwd=tmp_path, VEDETTE_INFERENCE__RATE_LIMITING__REDIS_URL=url)
+    assert result.returncode == 2
+    assert "REDIS_URL" in result.stderr
+    assert "secret" not in result.stderr
+
+
+def test_a_redis_url_with_an_option_that_is_none_is_named(tmp_path):
+    url = "redis://:secret@127.0.0.1:1/0?colour=blue"
+    result = run("--port", "0", cwd=tmp_path, VEDETTE_INFERENCE__RATE_LIMITING__REDIS_URL=url)
+    assert result.returncode == 2
+    assert "inference.rate_limiting.redis_url" in result.stderr
+    assert "secret" not in result.stderr
 
 
 def test_one_worker_or_no_limit_needs_no_warning():

@@ -116,8 +116,45 @@ def test_two_services_do_not_add_up() -> None:
     assert second.to_dict()["requests"]["total"] == 0
 
 
-def test_a_new_memory_takes_the_place_of_the_old() -> None:
+def test_a_new_memory_takes_the_place_of_the_old_and_no_counter_falls() -> None:
     metrics = Metrics()
-    metrics.watch_memory(lambda: MemoryStats(1, 0, 0, 1, 1, 1))
-    metrics.watch_memory(lambda: MemoryStats(2, 0, 0, 1, 1, 1))
-    assert samples(metrics)["vedette_score_memory_hits_total", ()] == 2
+    first, second = [MemoryStats(10, 0, 0, 7, 700, 9999)], [MemoryStats(2, 0, 0, 1, 100, 9999)]
+    metrics.watch_memory(lambda: first[0])
+    assert samples(metrics)["vedette_score_memory_hits_total", ()] == 10
+    first[0] = MemoryStats(15, 0, 0, 7, 700, 9999)
+    metrics.watch_memory(lambda: second[0])
+    assert samples(metrics)["vedette_score_memory_hits_total", ()] == 15
+    second[0] = MemoryStats(5, 0, 0, 2, 200, 9999)
+    seen = samples(metrics)
+    assert seen["vedette_score_memory_hits_total", ()] == 18
+    assert seen["vedette_score_memory_bytes", ()] == 200
+
+
+def test_an_unknown_label_counts_as_other() -> None:
+    metrics = Metrics()
+    assert ("vedette_requests_total", ("other",)) not in samples(metrics)
+    metrics.refused("never heard of", 2)
+    metrics.record(verdict(attack_class="unheard"))
+    metrics.store_failed("odd")
+    seen = samples(metrics)
+    assert seen["vedette_requests_total", ("other",)] == 2
+    assert seen["vedette_anomalies_total", ("other",)] == 1
+    assert seen["vedette_rate_limit_store_failures_total", ("other",)] == 1
+
+
+def test_buckets_are_those_of_prometheus() -> None:
+    """Bounds belong to the bucket below; counts add up; values beyond the last bound count in +Inf."""
+    metrics = Metrics()
+    for ms in (0.1, 1.0, 1.1, 9999.0):
+        metrics.record(verdict(ms=ms))
+    seen = samples(metrics)
+    name = "vedette_request_seconds_bucket"
+    assert [seen[name, (le,)] for le in ("0.0001", "0.0005", "0.001", "0.0025", "2.5", "+Inf")] == [1, 1, 2, 3, 3, 4]
+    assert seen["vedette_request_seconds_sum", ()] == pytest.approx(10.0012)
+
+
+def test_a_process_tells_of_itself() -> None:
+    seen = samples(Metrics())
+    assert seen["vedette_workers", ()] == 1
+    assert seen["vedette_process_cpu_seconds_total", ()] > 0
+    assert seen["vedette_process_resident_memory_bytes", ()] > 1e6

@@ -1,13 +1,12 @@
 """Logs that real servers write of hostile requests, read back byte for byte; and curl commands against curl itself.
 
-Needs nginx, apache2 and curl; what is missing is skipped with its name.
+Needs nginx, apache2 and curl; what is missing is skipped with its name, and in CI a failure.
 """
 
 from __future__ import annotations
 
 import random
 import re
-import shutil
 import socket
 import subprocess
 import time
@@ -20,6 +19,7 @@ from typing import Any
 import pytest
 
 from tests.parsing.cases_of import load_cases
+from tests.system.programs import free_port, needs
 from vedette.http_request import HTTPRequest
 from vedette.ingestion.sources import RequestSource
 from vedette.parsing.curl_command import parse_curl
@@ -63,17 +63,6 @@ SERVERS = {
     ),
     "apache2": (APACHE, ["apache2", "-X", "-f"], {"combined": "auto", "own": OWN}),
 }
-
-
-def needs(program: str) -> None:
-    if shutil.which(program) is None:
-        pytest.skip(f"{program} is not installed: its logs were not tested")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -1,9 +1,7 @@
-"""A bounded in-memory storage for the sliding-window strategy of the `limits` library.
+"""Sliding-window counters in memory, for a bounded number of keys.
 
-The library's own memory storage keeps every key it ever saw until a helper thread, started anew up to a hundred times
-a second, has walked over all of them; under a flood of addresses that costs memory and the interpreter lock. Here each
-key is one entry of two counters in an LRU table of at most `max_keys`: when it is full the key that was silent longest
-is forgotten. It runs on the monotonic clock, needs no thread, and every operation is O(1).
+Each key is one entry of two counters in an LRU table of at most `max_keys`: when it is full the key that was silent
+longest is forgotten. It runs on the monotonic clock, needs no thread, and every operation is O(1).
 """
 
 from __future__ import annotations
@@ -13,14 +11,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from math import floor
-from typing import Any
-
-from limits.storage import Storage
-from limits.storage.base import SlidingWindowCounterSupport
 
 
 class Window:
-    """The two counters of one key: `current` for window number `index`, `previous` for the one before."""
+    """The two counters of one key: `current` for second number `index`, `previous` for the one before."""
 
     __slots__ = ("current", "index", "previous")
 
@@ -30,20 +24,20 @@ class Window:
         self.previous = 0
 
     def roll(self, index: int) -> None:
-        """Move on to window number `index`."""
+        """Move on to second number `index`."""
         if index != self.index:
             self.previous = self.current if index == self.index + 1 else 0
             self.current = 0
             self.index = index
 
 
-class BoundedWindowStorage(Storage, SlidingWindowCounterSupport):
-    """Sliding-window counters for at most `max_keys` keys; thread safe. `clock` gives seconds."""
+class BoundedWindows:
+    """The counts of the last second and of the one before, for at most `max_keys` keys; thread safe.
 
-    STORAGE_SCHEME = ["vedette+memory"]  # noqa: RUF012  (the library's own spelling)
+    `clock` gives seconds.
+    """
 
     def __init__(self, max_keys: int, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(None)
         self._max_keys = max_keys
         self._clock = clock
         self._lock = threading.Lock()
@@ -53,20 +47,20 @@ class BoundedWindowStorage(Storage, SlidingWindowCounterSupport):
     def __len__(self) -> int:
         return len(self._windows)
 
-    @property
-    def base_exceptions(self) -> type[Exception]:
-        """What a failing storage raises; this one does not fail."""
-        return ValueError
+    def count(self, key: str, limit: int, n: int) -> tuple[bool, int, int, float]:
+        """Count `n` for `key` if the weighted count of the last second stays within `limit`.
 
-    def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Count `amount` for `key` if the weighted count of the last `expiry` seconds stays within `limit`."""
-        if amount > limit:
-            return False
-        position = self._clock() / expiry
-        index = int(position)
+        Returns whether it did; the previous and the current count, these `n` included; and the seconds (0..1) that are
+        left of the current second, which are also the weight of the previous count.
+        """
+        now = self._clock()
+        index = int(now)
+        left_s = 1.0 - (now - index)
         with self._lock:
             window = self._windows.get(key)
             if window is None:
+                if n > limit:
+                    return False, 0, 0, left_s
                 window = self._windows[key] = Window(index)
                 if len(self._windows) > self._max_keys:
                     self._windows.popitem(last=False)
@@ -74,55 +68,7 @@ class BoundedWindowStorage(Storage, SlidingWindowCounterSupport):
             else:
                 self._windows.move_to_end(key)
                 window.roll(index)
-            weighted = window.previous * (1 - (position - index)) + window.current
-            if floor(weighted) + amount > limit:
-                return False
-            window.current += amount
-            return True
-
-    def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
-        """Return (previous count, seconds it still weighs, current count, seconds until it is forgotten)."""
-        position = self._clock() / expiry
-        index = int(position)
-        left = (1 - (position - index)) * expiry
-        with self._lock:
-            window = self._windows.get(key)
-            if window is None:
-                return 0, 0.0, 0, left + expiry
-            window.roll(index)
-            return window.previous, left if window.previous else 0.0, window.current, left + expiry
-
-    def clear_sliding_window(self, key: str, expiry: int) -> None:
-        """Forget `key`."""
-        self.clear(key)
-
-    def clear(self, key: str) -> None:
-        """Forget `key`."""
-        with self._lock:
-            self._windows.pop(key, None)
-
-    def reset(self) -> int:
-        """Forget everything; return how many keys that were."""
-        with self._lock:
-            count = len(self._windows)
-            self._windows.clear()
-            return count
-
-    def check(self) -> bool:
-        """Memory is always there."""
-        return True
-
-    def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        """Fixed windows are not offered."""
-        raise NotImplementedError("only sliding windows are kept here")
-
-    def get(self, key: str) -> int:
-        """Fixed windows are not offered."""
-        raise NotImplementedError("only sliding windows are kept here")
-
-    def get_expiry(self, key: str) -> float:
-        """Fixed windows are not offered."""
-        raise NotImplementedError("only sliding windows are kept here")
-
-    def __getstate__(self) -> dict[str, Any]:
-        raise TypeError("a storage in memory cannot be sent to another process")
+            fits = n <= limit and floor(window.previous * left_s + window.current) + n <= limit
+            if fits:
+                window.current += n
+            return fits, window.previous, window.current, left_s

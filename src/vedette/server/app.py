@@ -7,9 +7,10 @@ so that the app works below a prefix.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import structlog
@@ -24,6 +25,7 @@ from vedette._version import __version__
 from vedette.config import RateLimitSettings, Settings
 from vedette.inference.async_waf_service import AsyncWAFService
 from vedette.inference.rate_limiter import RequestLimits
+from vedette.inference.redis_limits import RedisLimits
 from vedette.server.client_address import ClientAddresses
 from vedette.server.docs_page import docs_routes
 from vedette.server.endpoint import request_id_of
@@ -33,7 +35,10 @@ from vedette.server.openapi import build_openapi
 from vedette.server.protocol import AtOnce
 from vedette.server.routes import CheckRoutes
 from vedette.server.status import status_router
+from vedette.sinks.metrics import Metrics
+from vedette.sinks.shared_cells import SharedCells
 
+PUBLISH_S = 1.0  # how old what another worker tells of this one may be
 _log = structlog.get_logger(__name__)
 DESCRIPTION = (
     "Send a request as you received it, get a verdict: attack or not, which kind, in which field, and why. "
@@ -63,22 +68,32 @@ class VedetteAPI(FastAPI):
         return self.openapi_schema
 
 
-def create_app(settings: Settings, service: AsyncWAFService | None = None, *, freeze_gc: bool = False) -> VedetteAPI:
+def create_app(
+    settings: Settings,
+    service: AsyncWAFService | None = None,
+    *,
+    freeze_gc: bool = False,
+    shared: SharedCells | None = None,
+) -> VedetteAPI:
     """Return the application over `service`, or over a new one made from `settings`.
 
     The service is started and closed with the application. With `freeze_gc`, what exists after the start is left out
-    of garbage collections for good, which keeps their pauses short. Raises `ConfigError` for settings that cannot be
-    used.
+    of garbage collections for good, which keeps their pauses short. `shared` is where the workers of one service count
+    together. Raises `ConfigError` for settings that cannot be used.
     """
-    service = service or AsyncWAFService(settings=settings)
+    service = service or AsyncWAFService(settings=settings, metrics=Metrics(shared))
     addresses = ClientAddresses(settings.waf_service.trusted_proxies)
     limits = RequestLimits(share_of_limits(settings))
-    routes = CheckRoutes(service, limits, addresses, settings.waf_service)
+    redis = redis_limits(settings, limits, service.metrics)
+    routes = CheckRoutes(service, limits, addresses, settings.waf_service, redis)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         monitor = EventLoopLagMonitor(service.metrics.observe_event_loop_lag)
         await service.start()
+        if redis is not None:
+            await redis.start()
+        publishing = asyncio.create_task(_publish(service.metrics)) if shared is not None else None
         if freeze_gc:
             gc.collect()
             gc.freeze()
@@ -88,7 +103,14 @@ def create_app(settings: Settings, service: AsyncWAFService | None = None, *, fr
         finally:
             monitor.stop()
             await service.close()
+            if redis is not None:
+                await redis.close()
+            if publishing is not None:
+                publishing.cancel()
+                with suppress(asyncio.CancelledError):
+                    await publishing
             routes.close()
+            service.metrics.publish()
 
     app = VedetteAPI(
         title="Vedette",
@@ -100,7 +122,7 @@ def create_app(settings: Settings, service: AsyncWAFService | None = None, *, fr
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    app.at_once = {b"/check": routes.check_at_once}
+    app.at_once = {b"/check": routes.check_at_once} if redis is None else {}  # Redis has to be waited for
     app.hot = {"/check": routes.check, "/check/batch": routes.batch}
     app.router.routes.extend(docs_routes())
     app.router.routes.extend(
@@ -113,8 +135,20 @@ def create_app(settings: Settings, service: AsyncWAFService | None = None, *, fr
     return app
 
 
+async def _publish(metrics: Metrics) -> None:
+    while True:
+        await asyncio.sleep(PUBLISH_S)
+        metrics.publish()
+
+
+def redis_limits(settings: Settings, local: RequestLimits, metrics: Metrics) -> RedisLimits | None:
+    """Return the limits that all workers share, or None where they share none."""
+    limits = settings.inference.rate_limiting
+    return RedisLimits(limits, local, metrics) if limits.enabled and limits.redis_url is not None else None
+
+
 def share_of_limits(settings: Settings) -> RateLimitSettings:
-    """Return the limits of one worker: as there is no store that workers share, each gets its part."""
+    """Return the limits of one worker where there is no store that workers share, or it is away: its part."""
     limits, workers = settings.inference.rate_limiting, settings.waf_service.workers
     part = {"per_ip": max(1, limits.per_ip // workers)}
     part["max_requests_per_second"] = max(1, limits.max_requests_per_second // workers)

@@ -34,6 +34,7 @@ CODES = {
     "internal_error": 500,
     "overloaded": 503,
     "not_ready": 503,
+    "limits_unavailable": 503,
     "timed_out": 503,
     "model_failed": 503,
 }

@@ -22,7 +22,8 @@ import msgspec
 from vedette.config import WafServiceSettings
 from vedette.errors import RequestError
 from vedette.inference.async_waf_service import AsyncWAFService, UnderWay
-from vedette.inference.rate_limiter import RequestLimits
+from vedette.inference.rate_limiter import Decision, RequestLimits
+from vedette.inference.redis_limits import RedisLimits
 from vedette.server.body import Receive, Send, read_body, too_large
 from vedette.server.client_address import ClientAddresses
 from vedette.server.endpoint import Call, Handler, answer_post
@@ -41,11 +42,17 @@ class CheckRoutes:
     """Both endpoints over one service."""
 
     def __init__(
-        self, service: AsyncWAFService, limits: RequestLimits, addresses: ClientAddresses, settings: WafServiceSettings
+        self,
+        service: AsyncWAFService,
+        limits: RequestLimits,
+        addresses: ClientAddresses,
+        settings: WafServiceSettings,
+        redis: RedisLimits | None = None,
     ) -> None:
         self._service = service
         self._metrics = service.metrics
         self._limits = limits
+        self._redis = redis
         self._addresses = addresses
         self._max_bytes = settings.max_request_bytes
         self._max_batch = settings.max_batch
@@ -66,7 +73,7 @@ class CheckRoutes:
         an error or what a thread is still busy with."""
         call = Call(headers, client, _nothing_to_receive, self._addresses)
         try:
-            self._limit(call.caller, 1)
+            self._limit(self._limits.hit(call.caller), 1)
             if len(body) > self._max_bytes:
                 raise too_large(self._max_bytes)
             reading = read_check(body, call.caller, believed=call.believed)
@@ -93,7 +100,8 @@ class CheckRoutes:
         await answer_post(scope, receive, send, self._batch, self._addresses, self._metrics)
 
     async def _check(self, call: Call) -> bytes:
-        self._limit(call.caller, 1)
+        redis = self._redis
+        self._limit(self._limits.hit(call.caller) if redis is None else await redis.hit(call.caller), 1)
         data = await read_body(call.receive, call.headers, limit=self._max_bytes)
         if len(data) <= INLINE_BYTES:
             reading = read_check(data, call.caller, believed=call.believed)
@@ -104,23 +112,24 @@ class CheckRoutes:
 
     async def _batch(self, call: Call) -> bytes:
         started = time.perf_counter()
-        self._limit(call.caller, 1)
+        redis = self._redis
+        self._limit(self._limits.hit(call.caller) if redis is None else await redis.hit(call.caller), 1)
         data = await read_body(call.receive, call.headers, limit=self._max_bytes)
 
         def read() -> list[Reading]:
             return read_batch(data, call.caller, believed=call.believed, max_batch=self._max_batch)
 
         readings = read() if len(data) <= INLINE_BYTES else await self._off_loop(read)
-        if len(readings) > 1:
-            self._limit(call.caller, len(readings) - 1)
+        if rest := len(readings) - 1:
+            hit = self._limits.hit(call.caller, rest) if redis is None else await redis.hit(call.caller, rest)
+            self._limit(hit, rest)
         results = await self._service.check_many(
             [reading.request for reading in readings], deadlines_s=[reading.deadline_s for reading in readings]
         )
         elapsed_ms = (time.perf_counter() - started) * 1e3
         return encode(BatchCheckResponse(results=list(results), processing_time_ms=elapsed_ms))
 
-    def _limit(self, caller: str, weight: int) -> None:
-        decision = self._limits.hit(caller, weight)
+    def _limit(self, decision: Decision | None, weight: int) -> None:
         if decision is None:
             return
         self._metrics.limited(allowed=decision.allowed, weight=weight)

@@ -34,14 +34,20 @@ from vedette.config import Settings
 from vedette.config_loader import load_settings
 from vedette.errors import BackendUnavailable, BundleError, ConfigError, VedetteError
 from vedette.inference.async_waf_service import AsyncWAFService
+from vedette.inference.redis_store import connection_maker
 from vedette.server.app import VedetteAPI, create_app
 from vedette.server.client_address import ClientAddresses
 from vedette.server.log_setup import configure_logging
 from vedette.server.protocol import BoundedHttpProtocol
 from vedette.server.summary import Loaded, print_summary
+from vedette.sinks.metrics import Metrics
+from vedette.sinks.shared_cells import SharedCells
 
 KEEP_ALIVE_S = 75  # longer than the 60 s for which nginx keeps an idle upstream connection, so that it closes first
 BACKLOG = 2048
+# A worker that is being started cannot say that it lives before its imports are done, which takes seconds on a busy
+# machine. With uvicorn's 5 s it is killed and started again, and again.
+WORKER_ANSWERS_WITHIN_S = 30
 _log = structlog.get_logger(__name__)
 
 
@@ -77,6 +83,8 @@ def serve(settings: Settings) -> None:
     """Serve until a signal comes. Raises `ConfigError`, `BundleError` or `BackendUnavailable` before it listens."""
     configure_logging()
     ClientAddresses(settings.waf_service.trusted_proxies)
+    if settings.inference.rate_limiting.redis_url is not None:
+        connection_maker(settings.inference.rate_limiting.redis_url)
     bound = bind(settings.waf_service.host, settings.waf_service.port)
     try:
         if settings.waf_service.workers == 1:
@@ -106,7 +114,8 @@ def _serve_with_workers(settings: Settings, bound: socket.socket) -> None:
     loaded = asyncio.run(_try_out(settings))
     _listen(bound)
     print_summary(settings, loaded, bound)
-    config = server_config(settings, partial(worker_app, settings), factory=True)
+    shared = Metrics.shared_memory(settings.waf_service.workers)
+    config = server_config(settings, partial(worker_app, settings, shared), factory=True)
     Multiprocess(config, sockets=[bound]).run()
     _log.info("stopped")
 
@@ -117,10 +126,10 @@ async def _try_out(settings: Settings) -> Loaded:
         return Loaded.of(service)
 
 
-def worker_app(settings: Settings) -> VedetteAPI:
-    """Return the application of one worker process."""
+def worker_app(settings: Settings, shared: SharedCells) -> VedetteAPI:
+    """Return the application of one worker process, which counts in `shared`."""
     configure_logging()
-    return create_app(settings, freeze_gc=True)
+    return create_app(settings, freeze_gc=True, shared=shared)
 
 
 def server_config(settings: Settings, app: Any, *, factory: bool = False) -> uvicorn.Config:
@@ -139,6 +148,7 @@ def server_config(settings: Settings, app: Any, *, factory: bool = False) -> uvi
         workers=settings.waf_service.workers,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_worker_healthcheck=WORKER_ANSWERS_WITHIN_S,
         timeout_graceful_shutdown=math.ceil(settings.waf_service.drain_timeout),
     )
 

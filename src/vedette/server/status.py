@@ -48,7 +48,7 @@ def status_router(service: AsyncWAFService) -> APIRouter:
         return Response(body, status_code=error.status, headers=headers)
 
     async def metrics(request: Request) -> Response:
-        """Give the counters, gauges and histograms of this process."""
+        """Give the counters, gauges and histograms of the service, all its workers together."""
         if prefers_json(request.headers.get("accept", "")):
             return Response(_encode(service.metrics.to_dict()), media_type=_JSON)
         return Response(service.metrics.prometheus(), headers={"Content-Type": CONTENT_TYPE})

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from vedette._version import __version__
 from vedette.config import Settings
 from vedette.inference.async_waf_service import AsyncWAFService
+from vedette.inference.redis_store import place_of
 
 
 class Loaded(NamedTuple):
@@ -68,16 +69,24 @@ def summary_rows(settings: Settings, loaded: Loaded, address: str) -> list[tuple
         ("mode", f"{waf.mode}; without a verdict in time: fail {waf.fail_mode}; partly read: {waf.on_partial}"),
         ("deadline", f"{waf.timeout:g} s a check, {inference.async_.timeout:g} s of it in the model stage"),
         ("rate limit", limits),
+        *([("limits held", _where_limits_are(settings))] if limiting.enabled else []),
         ("bodies", f"up to {waf.max_request_bytes:,} bytes; {waf.inspection.max_body_bytes:,} of one are inspected"),
         ("workers", str(waf.workers)),
     ]
+
+
+def _where_limits_are(settings: Settings) -> str:
+    workers, limiting = settings.waf_service.workers, settings.inference.rate_limiting
+    if limiting.redis_url is not None:
+        return f"shared by Redis at {place_of(limiting.redis_url)}; while it is away: {limiting.on_store_failure}"
+    return "in memory" if workers == 1 else f"split between {workers} workers"
 
 
 def warnings(settings: Settings) -> list[str]:
     """Return what an operator should know before trusting this configuration."""
     waf, limiting = settings.waf_service, settings.inference.rate_limiting
     texts = []
-    if waf.workers > 1 and limiting.enabled:
+    if waf.workers > 1 and limiting.enabled and limiting.redis_url is None:
         texts.append(
             f"the rate limit is split between {waf.workers} workers, as they share no store: each lets through its "
             f"part of {limiting.per_ip:,} and {limiting.max_requests_per_second:,} requests a second"

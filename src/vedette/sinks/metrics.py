@@ -1,33 +1,34 @@
 """What the service says about itself: Prometheus text for machines, one JSON object for people and scripts.
 
-Every instance has its own registry, so that services and tests in one process do not add up. The way of a request
-pays a few microseconds: children of labelled metrics are looked up once and kept, quantiles come from a ring of the
-last `RING` processing times that is sorted only when asked, and what other parts count anyway (score memory, queue
-size) is read at scrape time.
+Every figure is a cell of one row of doubles (metric_cells.py), so the way of a request pays a few additions, and the
+workers of a service, who each have a row of one shared memory (shared_cells.py), are added up by whoever is asked.
+Without several workers the row is this process's own, so that services and tests in one process do not add up. What
+other parts count anyway (score memory, events) is read by `publish`: at every scrape, and once a second where others
+have to see it. Not thread safe: everything is called on one event loop, or under one lock.
 """
 
 from __future__ import annotations
 
 import time
-from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
 
-from vedette._version import __version__
+from vedette.sinks import metric_cells as layout
+from vedette.sinks.exposition import CellsCollector
+from vedette.sinks.metric_cells import Distribution, Totals
+from vedette.sinks.shared_cells import SPARE_ROWS, SharedCells
 from vedette.verdict import Action, Verdict
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-RING = 4096
-_RATE_S = 60
+RING = layout.RING
 
-_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
-_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_ALLOW, _ALLOW_AT = Action.ALLOW, layout.REQUESTS.at("allow")
+_RATE_LIMIT_AT = {True: layout.RATE_LIMIT_DECISIONS.at("allowed"), False: layout.RATE_LIMIT_DECISIONS.at("refused")}
+_BATCH_TOKENS_AT = layout.BATCH_TOKENS.at()
 
 
 class MemoryCounts(Protocol):
@@ -58,181 +59,179 @@ class MemoryCounts(Protocol):
         """Bytes that may be held."""
 
 
-class _MemoryCollector(Collector):
-    """Reads the score memory's own counts when somebody scrapes."""
+class _Observer:
+    """Counts values into the cells of one `Distribution`: buckets, sum, and the ring of the last values."""
 
-    def __init__(self, read: Callable[[], MemoryCounts]) -> None:
-        self._read = read
-
-    def collect(self) -> list[Metric]:
-        counts = self._read()
-        help_ = "Windows whose score was remembered."
-        return [
-            CounterMetricFamily("vedette_score_memory_hits", help_, value=counts.hits),
-            CounterMetricFamily("vedette_score_memory_misses", "Windows that had to be scored.", value=counts.misses),
-            CounterMetricFamily("vedette_score_memory_evicted", "Scores forgotten to make room.", value=counts.evicted),
-            GaugeMetricFamily(
-                "vedette_score_memory_bytes", "Bytes held by remembered scores.", value=counts.used_bytes
-            ),
-            GaugeMetricFamily("vedette_score_memory_entries", "Remembered scores.", value=counts.entries),
-        ]
-
-
-class _Quantiles:
-    """The last `RING` observations, in a ring."""
-
-    def __init__(self) -> None:
-        self._ring = array("d")
-        self._next = 0
+    def __init__(self, cells: memoryview[float], distribution: Distribution, ring_size: int) -> None:
+        self._cells = cells
+        self._bounds = distribution.bounds
+        self._bucket_at = distribution.bucket_at
+        self._sum_at = distribution.sum_at
+        self._ring_at = distribution.ring_at(ring_size)
+        self._ring_size = ring_size
+        # A former owner of the row wrote as many values as it counted.
+        buckets = cells[self._bucket_at : self._bucket_at + len(self._bounds) + 1]
+        self._next = int(sum(buckets)) % ring_size
 
     def observe(self, value: float) -> None:
-        if len(self._ring) < RING:
-            self._ring.append(value)
-        else:
-            self._ring[self._next] = value
-            self._next = (self._next + 1) % RING
-
-    def snapshot(self, scale: float = 1.0) -> dict[str, float | int | None]:
-        """Quantiles by the nearest-rank method, None where nothing was observed."""
-        values = sorted(self._ring)
-        count = len(values)
-        ranks = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
-        found: dict[str, float | int | None] = {
-            name: values[max(0, -(-int(q * 100) * count // 100) - 1)] * scale if count else None
-            for name, q in ranks.items()
-        }
-        found["mean"] = sum(values) / count * scale if count else None
-        return found
-
-
-class _Rate:
-    """Events a second over the last minute, in a bucket for each second."""
-
-    def __init__(self) -> None:
-        self._counts = [0] * _RATE_S
-        self._seconds = [-1] * _RATE_S
-        self._since = time.monotonic()
-
-    def add(self) -> None:
-        second = int(time.monotonic())
-        slot = second % _RATE_S
-        if self._seconds[slot] != second:
-            self._seconds[slot] = second
-            self._counts[slot] = 0
-        self._counts[slot] += 1
-
-    def per_second(self) -> float:
-        now = time.monotonic()
-        recent = sum(n for n, at in zip(self._counts, self._seconds, strict=True) if now - at < _RATE_S)
-        return recent / max(1.0, min(float(_RATE_S), now - self._since))
+        cells = self._cells
+        cells[self._bucket_at + bisect_left(self._bounds, value)] += 1.0
+        cells[self._sum_at] += value
+        at = self._next
+        cells[self._ring_at + at] = value
+        at += 1
+        self._next = at if at < self._ring_size else 0
 
 
 class Metrics:
-    """All metrics of one service; also the observer of its queue."""
+    """All metrics of one service; also the observer of its queue and of its rate limits.
 
-    def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        self.started_at = time.time()
-        ProcessCollector(namespace="vedette", registry=registry)
-        self._build = Info("vedette_build", "Version of Vedette and of the model it serves.", registry=registry)
-        self.set_model_version("")
-        self._requests = Counter(
-            "vedette_requests",
-            "Requests by outcome: allow, block, monitor; or refused: overloaded, not_ready, rate_limited, invalid, "
-            "too_large.",
-            ["outcome"],
-            registry=registry,
-        )
-        self._anomalies = Counter("vedette_anomalies", "Anomalies found.", ["attack_class"], registry=registry)
-        self._degraded = Counter(
-            "vedette_degraded", "Verdicts that do not rest on a whole reading.", ["reason"], registry=registry
-        )
-        self._limits = Counter(
-            "vedette_rate_limit_decisions", "Decisions of the rate limits.", ["decision"], registry=registry
-        )
-        self._seconds = Histogram(
-            "vedette_request_seconds", "Time from request to verdict.", buckets=_SECONDS, registry=registry
-        )
-        self._wait = Histogram(
-            "vedette_queue_wait_seconds", "Time that work waited for a batch.", buckets=_SECONDS, registry=registry
-        )
-        self._batch = Histogram(
-            "vedette_batch_size", "Pieces of work in a model batch.", buckets=_SIZES, registry=registry
-        )
-        self._batch_tokens = Counter("vedette_batch_tokens", "Estimated tokens sent to the model.", registry=registry)
-        self._queue_size = Gauge("vedette_queue_size", "Pieces of work that wait for a batch.", registry=registry)
-        self._lag = Histogram(
-            "vedette_event_loop_lag_seconds",
-            "How late the event loop ran a timer.",
-            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0),
-            registry=registry,
-        )
-        self._events_dropped = Gauge("vedette_events_dropped", "Events that could not be written.", registry=registry)
-        self._children: dict[tuple[str, str], Counter] = {}
-        self._memory: Callable[[], MemoryCounts] | None = None
-        self._rate = _Rate()
-        self._times = _Quantiles()
-        self._waits = _Quantiles()
-        self._batches = _Quantiles()
-        self._lags = _Quantiles()
+    `shared` is the memory in which the workers of a service count together (`shared_memory`); None counts alone.
+    """
+
+    def __init__(self, shared: SharedCells | None = None) -> None:
+        self._shared = shared or SharedCells.private(layout.width(1))
+        self._ring_size = layout.ring_size(self._shared.workers)
+        self._cells = cells = self._shared.claim()
+        for at in layout.GAUGE_CELLS:  # what a dead worker held is gone with it
+            cells[at] = 0.0
+        self._seconds = _Observer(cells, layout.REQUEST_SECONDS, self._ring_size).observe
+        self._wait = _Observer(cells, layout.QUEUE_WAIT, self._ring_size).observe
+        self._batch = _Observer(cells, layout.BATCH_SIZE, self._ring_size).observe
+        self._lag = _Observer(cells, layout.LAG, self._ring_size).observe
+        self._second = -1
+        self._rate_at = layout.RATE_COUNTS
+        self._cpu_s = 0.0
+        self._read_memory: Callable[[], MemoryCounts] | None = None
+        self._memory_seen = (0, 0, 0)
+        self._read_dropped: Callable[[], int] | None = None
+        self._dropped_seen = 0
+        self._collector = CellsCollector(self.totals)
+        self.registry = CollectorRegistry()
+        self.registry.register(self._collector)
+
+    @staticmethod
+    def shared_memory(workers: int, *, spare_rows: int = SPARE_ROWS) -> SharedCells:
+        """Return memory for the metrics of `workers` processes, to be handed to each of them.
+
+        `spare_rows` more may count while workers are replaced.
+        """
+        return SharedCells(workers, layout.width(workers), spare_rows=spare_rows)
 
     # -- written on the way of a request -----------------------------------------------------------------------
 
     def record(self, verdict: Verdict) -> None:
         """Count a verdict."""
-        seconds = verdict.processing_time_ms / 1000
-        self._child(self._requests, "requests", verdict.action.value).inc()
-        self._seconds.observe(seconds)
-        self._times.observe(seconds)
-        self._rate.add()
+        cells = self._cells
+        action = verdict.action
+        cells[_ALLOW_AT if action is _ALLOW else layout.REQUESTS.at(action.value)] += 1.0
+        self._seconds(verdict.processing_time_ms * 0.001)
+        second = int(time.monotonic())
+        if second != self._second:
+            self._begin_second(second)
+        cells[self._rate_at] += 1.0
         if verdict.is_anomaly:
-            self._child(self._anomalies, "anomalies", verdict.attack_class or "other").inc()
+            cells[layout.ANOMALIES.at(verdict.attack_class or layout.OTHER)] += 1.0
         if verdict.degraded is not None:
-            self._child(self._degraded, "degraded", verdict.degraded.value).inc()
+            cells[layout.DEGRADED.at(verdict.degraded.value)] += 1.0
+
+    def _begin_second(self, second: int) -> None:
+        slot = second % layout.RATE_S
+        if self._cells[layout.RATE_SECONDS + slot] != second:
+            self._cells[layout.RATE_SECONDS + slot] = second
+            self._cells[layout.RATE_COUNTS + slot] = 0.0
+        self._second, self._rate_at = second, layout.RATE_COUNTS + slot
 
     def refused(self, outcome: str, count: int = 1) -> None:
-        """Count requests that got no verdict: overloaded, not_ready, rate_limited, invalid, too_large."""
-        self._child(self._requests, "requests", outcome).inc(count)
+        """Count requests that got no verdict, by one of the outcomes that `vedette_requests_total` names."""
+        self._cells[layout.REQUESTS.at(outcome)] += count
 
     def limited(self, *, allowed: bool, weight: int = 1) -> None:
         """Count a decision of the rate limits."""
-        self._child(self._limits, "limits", "allowed" if allowed else "refused").inc(weight)
+        self._cells[_RATE_LIMIT_AT[allowed]] += weight
+
+    def limited_without_store(self, policy: str) -> None:
+        """Count a request whose limits were not decided by the shared store: local, allow, refuse."""
+        self._cells[layout.WITHOUT_STORE.at(policy)] += 1.0
+
+    def store_failed(self, reason: str) -> None:
+        """Count a failed call to the shared store: timeout, connection, error, busy."""
+        self._cells[layout.STORE_FAILURES.at(reason)] += 1.0
+
+    def store_up(self, up: bool) -> None:
+        """Note whether the shared store decides this worker's limits."""
+        self._cells[layout.STORE_WORKERS.at()] = 1.0 if up else 0.0
 
     def on_queue_size(self, size: int) -> None:
         """Note how many pieces of work wait."""
-        self._queue_size.set(size)
+        self._cells[layout.QUEUE_SIZE.at()] = size
 
     def on_batch(self, size: int, cost: int, waits_s: Sequence[float]) -> None:
         """Note a batch and how long each of its pieces waited."""
-        self._batch.observe(size)
-        self._batches.observe(size)
-        self._batch_tokens.inc(cost)
+        self._batch(size)
+        self._cells[_BATCH_TOKENS_AT] += cost
         for wait_s in waits_s:
-            self._wait.observe(wait_s)
-            self._waits.observe(wait_s)
+            self._wait(wait_s)
 
     def observe_event_loop_lag(self, seconds: float) -> None:
         """Note the event loop's lag."""
-        self._lag.observe(seconds)
-        self._lags.observe(seconds)
+        self._lag(seconds)
 
     # -- set up -------------------------------------------------------------------------------------------------
 
     def set_model_version(self, version: str) -> None:
         """Name the model that is served."""
-        self._build.info({"version": __version__, "model_version": version})
+        self._collector.model_version = version
 
     def watch_memory(self, read: Callable[[], MemoryCounts]) -> None:
-        """Read the score memory's counts by `read` at every scrape."""
-        if self._memory is None:
-            self.registry.register(_MemoryCollector(lambda: self._memory() if self._memory else read()))
-        self._memory = read
+        """Read the score memory's counts by `read` from now on.
+
+        What a memory that takes the place of another counted before counts no more: it may have been watched already.
+        """
+        if self._read_memory is not None:
+            self._publish_memory(self._read_memory())
+            counts = read()
+            self._memory_seen = (counts.hits, counts.misses, counts.evicted)
+        self._read_memory = read
 
     def watch_events(self, dropped: Callable[[], int]) -> None:
-        """Read the number of lost events by `dropped` at every scrape."""
-        self._events_dropped.set_function(dropped)
+        """Read the number of lost events by `dropped` from now on."""
+        self._publish_dropped()
+        self._dropped_seen = 0
+        self._read_dropped = dropped
+
+    def publish(self) -> None:
+        """Bring the cells of what other parts count up to date, for the other workers to see."""
+        cpu_s = time.process_time()
+        self._cells[layout.CPU_SECONDS.at()] += cpu_s - self._cpu_s
+        self._cpu_s = cpu_s
+        if self._read_memory is not None:
+            self._publish_memory(self._read_memory())
+        self._publish_dropped()
+
+    def _publish_memory(self, counts: MemoryCounts) -> None:
+        cells = self._cells
+        hits, misses, evicted = self._memory_seen
+        cells[layout.MEMORY_HITS.at()] += counts.hits - hits
+        cells[layout.MEMORY_MISSES.at()] += counts.misses - misses
+        cells[layout.MEMORY_EVICTED.at()] += counts.evicted - evicted
+        self._memory_seen = (counts.hits, counts.misses, counts.evicted)
+        cells[layout.MEMORY_BYTES.at()] = counts.used_bytes
+        cells[layout.MEMORY_ENTRIES.at()] = counts.entries
+        cells[layout.MEMORY_MAX_BYTES] = counts.max_bytes
+
+    def _publish_dropped(self) -> None:
+        if self._read_dropped is not None:
+            dropped = self._read_dropped()
+            self._cells[layout.EVENTS_DROPPED.at()] += dropped - self._dropped_seen
+            self._dropped_seen = dropped
 
     # -- read ---------------------------------------------------------------------------------------------------
+
+    def totals(self) -> Totals:
+        """Return the sums over all workers of the service as they are now."""
+        self.publish()
+        return Totals(self._shared, self._ring_size)
 
     def prometheus(self) -> bytes:
         """Return the Prometheus text format, version 0.0.4 (`CONTENT_TYPE`)."""
@@ -240,49 +239,40 @@ class Metrics:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the same as one JSON object. Times in milliseconds; quantiles over the last `RING` observations."""
-        counts = self._by_label()
-        outcomes, anomalies = counts["requests"], counts["anomalies"]
-        verdicts = sum(outcomes.get(action.value, 0) for action in Action)
-        memory = self._memory() if self._memory else None
-        looked_up = memory.hits + memory.misses if memory else 0
+        totals = self.totals()
+        outcomes, anomalies = totals.by_label(layout.REQUESTS), totals.by_label(layout.ANOMALIES)
+        hits, misses = totals.count(layout.MEMORY_HITS), totals.count(layout.MEMORY_MISSES)
+        failures, without = totals.by_label(layout.STORE_FAILURES), totals.by_label(layout.WITHOUT_STORE)
         return {
-            "uptime_s": time.time() - self.started_at,
-            "requests": {"total": verdicts, "by_outcome": outcomes, "per_second": self._rate.per_second()},
-            "anomalies": {"total": sum(anomalies.values()), "by_class": anomalies},
-            "degraded": counts["degraded"],
-            "processing_time_ms": self._times.snapshot(1000),
-            "queue": {"size": _gauge(self._queue_size), "wait_ms": self._waits.snapshot(1000)},
-            "batch_size": self._batches.snapshot(),
-            "score_memory": {
-                "hits": memory.hits if memory else 0,
-                "misses": memory.misses if memory else 0,
-                "hit_rate": memory.hits / looked_up if memory and looked_up else None,
-                "entries": memory.entries if memory else 0,
-                "bytes": memory.used_bytes if memory else 0,
-                "max_bytes": memory.max_bytes if memory else 0,
+            "uptime_s": time.time() - self._shared.started_at,
+            "workers": totals.workers,
+            "requests": {
+                "total": sum(outcomes.get(action.value, 0) for action in Action),
+                "by_outcome": outcomes,
+                "per_second": totals.per_second(),
             },
-            "rate_limit": counts["limits"],
-            "event_loop_lag_ms": self._lags.snapshot(1000),
-            "events_dropped": _gauge(self._events_dropped),
+            "anomalies": {"total": sum(anomalies.values()), "by_class": anomalies},
+            "degraded": totals.by_label(layout.DEGRADED),
+            "processing_time_ms": totals.quantiles(layout.REQUEST_SECONDS, 1000),
+            "queue": {
+                "size": totals.count(layout.QUEUE_SIZE),
+                "wait_ms": totals.quantiles(layout.QUEUE_WAIT, 1000),
+            },
+            "batch_size": totals.quantiles(layout.BATCH_SIZE),
+            "score_memory": {
+                "hits": hits,
+                "misses": misses,
+                "hit_rate": hits / (hits + misses) if hits + misses else None,
+                "entries": totals.count(layout.MEMORY_ENTRIES),
+                "bytes": totals.count(layout.MEMORY_BYTES),
+                "max_bytes": totals.living(layout.MEMORY_MAX_BYTES),
+            },
+            "rate_limit": totals.by_label(layout.RATE_LIMIT_DECISIONS),
+            "rate_limit_store": {
+                "workers": totals.count(layout.STORE_WORKERS),
+                "failures": failures,
+                "decided_without": without,
+            },
+            "event_loop_lag_ms": totals.quantiles(layout.LAG, 1000),
+            "events_dropped": totals.count(layout.EVENTS_DROPPED),
         }
-
-    def _child(self, metric: Counter, group: str, label: str) -> Counter:
-        child = self._children.get((group, label))
-        if child is None:
-            child = self._children[group, label] = metric.labels(label)
-        return child
-
-    def _by_label(self) -> dict[str, dict[str, int]]:
-        """Name of each labelled counter -> label -> count."""
-        found: dict[str, dict[str, int]] = {"requests": {}, "anomalies": {}, "degraded": {}, "limits": {}}
-        counters = {"requests": self._requests, "anomalies": self._anomalies}
-        counters |= {"degraded": self._degraded, "limits": self._limits}
-        for group, counter in counters.items():
-            for sample in next(iter(counter.collect())).samples:
-                if sample.name.endswith("_total"):
-                    found[group][next(iter(sample.labels.values()))] = int(sample.value)
-        return found
-
-
-def _gauge(gauge: Gauge) -> int:
-    return int(next(iter(gauge.collect())).samples[0].value)
