@@ -50,15 +50,15 @@ def ranges() -> list[NDArray[np.int64]]:
 
 
 @cache
-def tiny_bundle() -> Bundle:
+def tiny_bundle(name: str = "tiny", seed: int = 3, calibration: Calibration = CALIBRATION) -> Bundle:
     """Never write to its directory: copy it first."""
-    model, words = detector(), tokenizer()
+    model, words = detector(seed=seed), tokenizer()
     return save_bundle(
-        Path(tempfile.mkdtemp(prefix="vedette-test-")) / "tiny",
-        name="tiny",
+        Path(tempfile.mkdtemp(prefix="vedette-test-")) / name,
+        name=name,
         config=model.config,
-        calibration=CALIBRATION,
+        calibration=calibration,
         tokenizer=words,
-        write_weights=lambda directory: write_weights(directory, model, words.sha256, CALIBRATION, ranges()),
+        write_weights=lambda directory: write_weights(directory, model, words.sha256, calibration, ranges()),
         training={"data": "none: untrained"},
     )

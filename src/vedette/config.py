@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -97,6 +97,12 @@ class WafServiceSettings(Section):
     max_findings: Annotated[int, Field(ge=1)] = Field(16, description="Findings listed in a verdict, worst first.")
     drain_timeout: Annotated[float, Field(ge=0)] = Field(
         10.0, description="Seconds given to requests in flight when the service stops."
+    )
+    watch_model: bool = Field(
+        False, description="Reload the model when the files of the bundle directory model_path change."
+    )
+    admin_token: Annotated[SecretStr, Field(min_length=16)] | None = Field(
+        None, description="Bearer token of POST /admin/reload, 16 characters or more; null turns the call off."
     )
     inspection: InspectionSettings = Field(default_factory=InspectionSettings)
     event_log: EventLogSettings = Field(default_factory=EventLogSettings)

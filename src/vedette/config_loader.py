@@ -188,13 +188,15 @@ def _validate(given: _Values) -> Settings:
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
+        secrets = {key.path for key in keys() if key.is_secret}
         lines: list[str] = []
         first: str | None = None
         for problem in error.errors(include_url=False):
             path = _key_of(problem["loc"])
             source = given[path].source if path in given else "defaults"
             message = problem["msg"].replace("Input should be", "must be").removeprefix("Value error, ")
-            lines.append(f"{source}: {'.'.join(path)}: {message} (got {_short(problem['input'])})")
+            got = "" if path in secrets else f" (got {_short(problem['input'])})"
+            lines.append(f"{source}: {'.'.join(path)}: {message}{got}")
             first = first or ".".join(path)
         raise ConfigError("\n".join(dict.fromkeys(lines)), key=first) from error
 

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-import urllib.request
-from pathlib import Path
 
 import pytest
 
+from tests.server.live import SCRIPT, environment
 from vedette.config import Settings
 from vedette.errors import BackendUnavailable, BundleError, ConfigError, VedetteError
 from vedette.server.run import bind, exit_status
 from vedette.server.summary import Loaded, summary_rows, warnings
-
-ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "scripts" / "start_async_waf_service.py"
-
-
-def environment(**more):
-    """The environment without settings of the machine that runs the tests."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("VEDETTE_")}
-    return {**kept, "PYTHONPATH": str(ROOT / "src"), **more}
 
 
 def run(*arguments, cwd=None, **variables):
@@ -35,67 +22,6 @@ def run(*arguments, cwd=None, **variables):
     return subprocess.run(
         command, cwd=cwd, env=environment(**variables), capture_output=True, text=True, timeout=120, check=False
     )
-
-
-class Process:
-    """A service on a free port; its standard error is read as it comes."""
-
-    def __init__(self, *arguments, cwd, **variables):
-        command = [sys.executable, str(SCRIPT), "--port", "0", *arguments]
-        self.process = subprocess.Popen(
-            command, cwd=cwd, env=environment(**variables), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        self.lines = []
-        self.ready = threading.Event()
-        self.reader = threading.Thread(target=self._read)
-        self.reader.start()
-        assert self.ready.wait(120), self.lines
-        address = next(line for line in self.lines if line.startswith("address: "))
-        self.url = address.split()[1]
-
-    def _read(self):
-        for line in self.process.stderr:
-            self.lines.append(line.rstrip())
-            if line.startswith("workers: "):
-                self.ready.set()
-        self.ready.set()
-
-    def get(self, path):
-        for _ in range(300):  # the socket listens; the first answer may take until a worker has its model
-            try:
-                with urllib.request.urlopen(self.url + path, timeout=60) as answer:
-                    return answer.status, answer.read()
-            except ConnectionError:
-                time.sleep(0.05)
-        raise AssertionError(self.lines)
-
-    def post(self, path, body):
-        with urllib.request.urlopen(self.url + path, json.dumps(body).encode(), timeout=60) as answer:
-            return answer.status, json.loads(answer.read())
-
-    def stop(self, number=signal.SIGTERM):
-        self.process.send_signal(number)
-        status = self.process.wait(60)
-        self.reader.join(60)
-        self.process.stdout.close()
-        self.process.stderr.close()
-        return status
-
-
-@pytest.fixture
-def started(tmp_path):
-    """Start services and make sure that none outlives its test."""
-    running = []
-
-    def start(*arguments, **variables):
-        running.append(Process(*arguments, cwd=tmp_path, **variables))
-        return running[-1]
-
-    yield start
-    for service in running:
-        if service.process.poll() is None:
-            service.process.kill()
-            service.process.wait(60)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

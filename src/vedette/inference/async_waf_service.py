@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from vedette.config import Settings
-from vedette.errors import NotReady, Overloaded, RequestError
+from vedette.errors import InferenceFailed, NotReady, Overloaded, RequestError, VedetteError
 from vedette.http_request import HTTPRequest
 from vedette.inference.check_stage import Begun, CheckStage, abandon
 from vedette.inference.engine import Engine, load_engine
@@ -80,6 +80,7 @@ class AsyncWAFService:
         self._stage: CheckStage | None = None
         self._events: EventLog | None = None
         self._starting = asyncio.Lock()
+        self._reloading = asyncio.Lock()
         self._closed = False
 
     # -- life ----------------------------------------------------------------------------------------------------
@@ -153,9 +154,27 @@ class AsyncWAFService:
         self.metrics.watch_memory(engine.memory.stats)
         return former
 
+    async def reload(self) -> bool:
+        """Load the configured model anew, and serve it from the next request on if it is another one.
+
+        Returns whether it was. All work is done in a thread before the old one is let go: whatever is wrong is raised
+        as at the start, and the old one serves on. Calls at the same time follow one another.
+        """
+        async with self._reloading:
+            engine = await asyncio.to_thread(self._load)
+            if engine.model_version == self.model_version:
+                return False  # and the memory that fills with use is kept
+            self.swap(engine)
+            return True
+
     def _load(self) -> Engine:
-        engine = load_engine(self.settings)
-        engine.warm_up()
+        try:
+            engine = load_engine(self.settings)
+            engine.warm_up()
+        except VedetteError:
+            raise
+        except Exception as error:  # what a backend says of a file that nobody could check beforehand
+            raise InferenceFailed(f"the model cannot be run: {type(error).__name__}: {error}") from error
         return engine
 
     # -- checks --------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import structlog
@@ -24,12 +24,14 @@ from vedette._version import __version__
 from vedette.config import RateLimitSettings, Settings
 from vedette.inference.async_waf_service import AsyncWAFService
 from vedette.inference.rate_limiter import RequestLimits
+from vedette.server.admin import admin_router
 from vedette.server.client_address import ClientAddresses
 from vedette.server.docs_page import docs_routes
 from vedette.server.endpoint import request_id_of
 from vedette.server.errors import ApiError, from_status, new_request_id
 from vedette.server.loop_lag import EventLoopLagMonitor
 from vedette.server.openapi import build_openapi
+from vedette.server.reload import Reloader, watched_directory
 from vedette.server.routes import CheckRoutes
 from vedette.server.status import status_router
 
@@ -61,28 +63,41 @@ class VedetteAPI(FastAPI):
         return self.openapi_schema
 
 
-def create_app(settings: Settings, service: AsyncWAFService | None = None, *, freeze_gc: bool = False) -> VedetteAPI:
+def create_app(
+    settings: Settings,
+    service: AsyncWAFService | None = None,
+    *,
+    own_process: bool = False,
+    pass_on: Callable[[], None] | None = None,
+) -> VedetteAPI:
     """Return the application over `service`, or over a new one made from `settings`.
 
-    The service is started and closed with the application. With `freeze_gc`, what exists after the start is left out
-    of garbage collections for good, which keeps their pauses short. Raises `ConfigError` for settings that cannot be
-    used.
+    The service is started and closed with the application. In a process of its own `SIGHUP` reloads the model, and what
+    exists after the start is left out of garbage collections for good, which keeps their pauses short. `pass_on` hands
+    an admin's call to reload on to the other workers. Raises `ConfigError` for settings that cannot be used.
     """
+    watched = watched_directory(settings.waf_service)
     service = service or AsyncWAFService(settings=settings)
     addresses = ClientAddresses(settings.waf_service.trusted_proxies)
     limits = RequestLimits(share_of_limits(settings))
     routes = CheckRoutes(service, limits, addresses, settings.waf_service)
+    reloader = Reloader(service)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         monitor = EventLoopLagMonitor(service.metrics.observe_event_loop_lag)
         await service.start()
-        if freeze_gc:
+        if own_process:
             gc.collect()
             gc.freeze()
         monitor.start()
         try:
-            yield
+            async with AsyncExitStack() as stack:
+                if own_process:
+                    await stack.enter_async_context(reloader.on_hangup())
+                if watched is not None:
+                    await stack.enter_async_context(reloader.on_change(watched))
+                yield
         finally:
             monitor.stop()
             await service.close()
@@ -104,6 +119,8 @@ def create_app(settings: Settings, service: AsyncWAFService | None = None, *, fr
         Route(path, _RawEndpoint(endpoint), include_in_schema=False) for path, endpoint in app.hot.items()
     )
     app.include_router(status_router(service))
+    app.include_router(admin_router(service, reloader, settings.waf_service.admin_token, pass_on))
+    app.add_exception_handler(ApiError, _on_api_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(Exception, _on_defect)
@@ -132,6 +149,12 @@ def _response(request: Request, error: ApiError) -> Response:
     request_id = request_id_of(request.scope["headers"]) or new_request_id()
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in error.headers()}
     return Response(error.body(request_id), status_code=error.status, headers=headers)
+
+
+async def _on_api_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, ApiError):
+        raise error
+    return _response(request, error)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

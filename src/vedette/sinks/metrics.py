@@ -62,10 +62,10 @@ class _MemoryCollector(Collector):
     """Reads the score memory's own counts when somebody scrapes."""
 
     def __init__(self, read: Callable[[], MemoryCounts]) -> None:
-        self._read = read
+        self.read = read
 
     def collect(self) -> list[Metric]:
-        counts = self._read()
+        counts = self.read()
         help_ = "Windows whose score was remembered."
         return [
             CounterMetricFamily("vedette_score_memory_hits", help_, value=counts.hits),
@@ -167,9 +167,16 @@ class Metrics:
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0),
             registry=registry,
         )
+        self._reloads = Counter(
+            "vedette_model_reloads",
+            "Reloads of the model: swapped, unchanged (it is the one that is served), refused.",
+            ["outcome"],
+            registry=registry,
+        )
         self._events_dropped = Gauge("vedette_events_dropped", "Events that could not be written.", registry=registry)
         self._children: dict[tuple[str, str], Counter] = {}
         self._memory: Callable[[], MemoryCounts] | None = None
+        self._collector: _MemoryCollector | None = None
         self._rate = _Rate()
         self._times = _Quantiles()
         self._waits = _Quantiles()
@@ -211,6 +218,10 @@ class Metrics:
             self._wait.observe(wait_s)
             self._waits.observe(wait_s)
 
+    def reloaded(self, outcome: str) -> None:
+        """Count a reload of the model: swapped, unchanged, refused."""
+        self._reloads.labels(outcome).inc()
+
     def observe_event_loop_lag(self, seconds: float) -> None:
         """Note the event loop's lag."""
         self._lag.observe(seconds)
@@ -224,9 +235,10 @@ class Metrics:
 
     def watch_memory(self, read: Callable[[], MemoryCounts]) -> None:
         """Read the score memory's counts by `read` at every scrape."""
-        if self._memory is None:
-            self.registry.register(_MemoryCollector(lambda: self._memory() if self._memory else read()))
-        self._memory = read
+        if self._collector is None:
+            self._collector = _MemoryCollector(read)
+            self.registry.register(self._collector)
+        self._memory = self._collector.read = read  # and nothing of the former one, so that it can go
 
     def watch_events(self, dropped: Callable[[], int]) -> None:
         """Read the number of lost events by `dropped` at every scrape."""
