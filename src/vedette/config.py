@@ -68,6 +68,11 @@ class WafServiceSettings(Section):
     timeout: Annotated[float, Field(gt=0, le=300)] = Field(
         1.0, description="Total deadline of one check in seconds, unless the caller gives a shorter one."
     )
+    max_wait: Annotated[float, Field(gt=0, le=300)] | None = Field(
+        None,
+        description="Seconds that a call may wait for its turn before it is read; one that would wait longer is "
+        "answered 503 at once. null is half of timeout.",
+    )
     model_path: str | None = Field(
         None, description="Bundle directory, .onnx or .pt checkpoint; null is the shipped bundle."
     )

@@ -22,10 +22,11 @@ SCRIPT = ROOT / "scripts" / "start_async_waf_service.py"
 
 
 @contextlib.contextmanager
-def running(app, settings=None):
-    """Yield the port on which `app` is served by our own server configuration."""
+def running(app, settings=None, loop=None):
+    """Yield the port on which `app` is served by our own server configuration; `loop` names another event loop."""
     bound = socket.create_server(("127.0.0.1", 0))
     server = Server(server_config(settings or Settings(), app))
+    server.config.loop = loop or server.config.loop
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     server.capture_signals = contextlib.nullcontext  # signals belong to the main thread
     thread.start()

@@ -210,25 +210,37 @@ class AsyncWAFService:
         return await self.check_many(built, deadlines_s=deadlines)
 
     async def check(
-        self, request: HTTPRequest, *, deadline_s: float | None = None, request_id: str | None = None
+        self,
+        request: HTTPRequest,
+        *,
+        deadline_s: float | None = None,
+        request_id: str | None = None,
+        waited_s: float = 0.0,
     ) -> Verdict:
-        """Return the verdict on `request`. Raises `Overloaded` or `NotReady`."""
+        """Return the verdict on `request`, for which its caller has waited `waited_s` seconds already.
+
+        Raises `Overloaded` or `NotReady`.
+        """
         validate_deadline(deadline_s)
         serving = await self._serving()
         try:
-            begun = serving.stage.begin(serving.engine, request, deadline_s, request_id)
+            begun = serving.stage.begin(serving.engine, request, deadline_s, request_id, waited_s)
             return self._record(request, await serving.stage.finish(begun))
         except (Overloaded, NotReady) as error:
             self.metrics.refused(error.outcome)
             raise
 
     async def check_many(
-        self, requests: Sequence[HTTPRequest], *, deadlines_s: Sequence[float | None] | None = None
+        self,
+        requests: Sequence[HTTPRequest],
+        *,
+        deadlines_s: Sequence[float | None] | None = None,
+        waited_s: float = 0.0,
     ) -> list[Verdict]:
         """Return the verdicts on `requests`, in order. What the queue has no room for is degraded `overloaded`.
 
-        An item's own deadline counts from now, the service's from the moment at which its turn comes. Raises
-        `Overloaded` if there was room for none of them, and `NotReady`.
+        An item's own deadline counts from `waited_s` seconds ago, the service's from the moment at which its turn
+        comes. Raises `Overloaded` if there was room for none of them, and `NotReady`.
         """
         deadlines = deadlines_s if deadlines_s is not None else [None] * len(requests)
         if len(deadlines) != len(requests):
@@ -237,7 +249,7 @@ class AsyncWAFService:
             validate_deadline(deadline_s, field=f"requests[{index}].deadline_s")
         serving = await self._serving()
         verdicts: list[Verdict] = []
-        asked_at = time.monotonic()
+        asked_at = time.monotonic() - waited_s
         for start in range(0, len(requests), _WAVE):
             late_s = time.monotonic() - asked_at
             wave = [

@@ -25,7 +25,11 @@ from vedette.verdict import Degraded, Verdict
 
 ON_LOOP_BYTES = 8 * 1024  # a request up to this size is parsed on the event loop, at worst some 2 ms
 SLICE_TOKENS = 8192  # a request's share of a batch; a large one waits its turn again after each
-_ANSWER_MARGIN_S = 0.025  # inference stops this long before the deadline, so that a partial answer is in time
+# An answer is due this long before its deadline, at most this share of the time there is; inference stops as long
+# before that again, so that a partial answer is in time too.
+_MARGIN_S = 0.025
+_MARGIN_SHARE = 0.1
+STUCK_AFTER_S = 20.0  # a batch takes milliseconds, on a starved machine a second: a thread that runs so long hangs
 _LARGE_WAITING = 64  # large requests that wait for the parsing thread
 
 _log = logging.getLogger(__name__)
@@ -74,7 +78,7 @@ class CheckStage:
         self._stage_timeout_s = stage.timeout
         self._max_workers = max_workers
         self._parser: RequestQueueManager[_Reading, Prepared] = RequestQueueManager(
-            _prepare, max_size=_LARGE_WAITING, max_batch=1, name="parse"
+            _prepare, max_size=_LARGE_WAITING, max_batch=1, stuck_after_s=STUCK_AFTER_S, name="parse"
         )
         self._queue: RequestQueueManager[_Work, None] = RequestQueueManager(
             _infer,
@@ -84,6 +88,7 @@ class CheckStage:
             cost=lambda work: work.piece.cost,
             window_s=queue.batch_window_ms / 1000,
             max_workers=max_workers,
+            stuck_after_s=STUCK_AFTER_S,
             observer=observer,
         )
 
@@ -102,14 +107,25 @@ class CheckStage:
         """Return a snapshot of the model's queue."""
         return self._queue.stats()
 
-    def begin(self, engine: Engine, request: HTTPRequest, deadline_s: float | None, request_id: str | None) -> Begun:
+    def begin(
+        self,
+        engine: Engine,
+        request: HTTPRequest,
+        deadline_s: float | None,
+        request_id: str | None,
+        waited_s: float = 0.0,
+    ) -> Begun:
         """Prepare `request` and queue what the model has to read. Raises `Overloaded` or `NotReady`.
 
-        `deadline_s` may shorten the service's own deadline.
+        `deadline_s` may shorten the service's own deadline; both count from `waited_s` seconds ago. If the answer was
+        due before now, nothing is done, and `finish` tells.
         """
         now = time.monotonic()
-        deadline = now + (self._timeout_s if deadline_s is None else min(deadline_s, self._timeout_s))
+        allowed_s = self._timeout_s if deadline_s is None else min(deadline_s, self._timeout_s)
+        deadline = now - waited_s + allowed_s - _margin(allowed_s)
         begun = Begun(engine, request, request_id, now, deadline)
+        if now >= deadline:
+            return begun
         if _size(request) > ON_LOOP_BYTES:
             with contextlib.suppress(DeadlineExceeded):  # `finish` tells
                 begun.preparing = self._parser.submit(_Reading(engine, request, request_id), deadline=deadline)
@@ -128,7 +144,7 @@ class CheckStage:
             return
         now = time.monotonic()
         begun.deadline = min(begun.deadline, now + self._stage_timeout_s)
-        until = begun.deadline - min(_ANSWER_MARGIN_S, 0.2 * (begun.deadline - now))
+        until = begun.deadline - _margin(begun.deadline - now)
         begun.rest = prepared.slices(SLICE_TOKENS, until=until)
         try:
             begun.first = self._submit(begun, next(begun.rest))
@@ -193,6 +209,10 @@ class CheckStage:
         if failure is not None and begun.prepared is not None:
             begun.prepared.abandoned = True
         return failure
+
+
+def _margin(allowed_s: float) -> float:
+    return min(_MARGIN_S, _MARGIN_SHARE * allowed_s)
 
 
 async def _first_done(futures: list[asyncio.Future[None]]) -> None:

@@ -22,6 +22,7 @@ from starlette.routing import Route
 
 from vedette._version import __version__
 from vedette.config import RateLimitSettings, Settings
+from vedette.errors import Overloaded
 from vedette.inference.async_waf_service import AsyncWAFService
 from vedette.inference.rate_limiter import RequestLimits
 from vedette.server.admin import admin_router
@@ -29,6 +30,7 @@ from vedette.server.client_address import ClientAddresses
 from vedette.server.docs_page import docs_routes
 from vedette.server.endpoint import request_id_of
 from vedette.server.errors import ApiError, from_status, new_request_id
+from vedette.server.gate import Gate
 from vedette.server.loop_lag import EventLoopLagMonitor
 from vedette.server.openapi import build_openapi
 from vedette.server.reload import Reloader, watched_directory
@@ -46,6 +48,7 @@ class VedetteAPI(FastAPI):
     """FastAPI with a short cut for the hot paths and our own OpenAPI document."""
 
     hot: dict[str, Callable[[Any, Any, Any], Any]]
+    gate: Gate
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve a call."""
@@ -114,6 +117,11 @@ def create_app(
         lifespan=lifespan,
     )
     app.hot = {"/check": routes.check, "/check/batch": routes.batch}
+    app.gate = Gate(
+        settings.waf_service.max_wait or settings.waf_service.timeout / 2,
+        [path.encode() for path in app.hot],
+        lambda: service.metrics.refused(Overloaded.outcome),
+    )
     app.router.routes.extend(docs_routes())
     app.router.routes.extend(
         Route(path, _RawEndpoint(endpoint), include_in_schema=False) for path, endpoint in app.hot.items()

@@ -18,14 +18,20 @@ from vedette.sinks.metrics import Metrics
 # An id is only for correlation, so anybody may give one; what could break a log line or a header is not taken.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:\-]{1,128}\Z")
 _NONE: dict[str, Any] = {}
+FULL, WAITED = "vedette.full", "vedette.waited"  # ASGI extensions: what the gate says of the call
 _OUTCOMES = {413: "too_large", 429: "rate_limited", 500: "failed"}
 _log = structlog.get_logger(__name__)
 
 
-class Call:
-    """One call of the API: who calls, under which id, and where its body comes from."""
+def too_many_calls() -> ApiError:
+    """Return the refusal of a call that the gate does not let in."""
+    return ApiError("overloaded", "more calls wait than can be answered in time", retry_after_s=1)
 
-    __slots__ = ("believed", "caller", "headers", "receive", "request_id")
+
+class Call:
+    """One call of the API: who calls, under which id, how long it has waited, and where its body comes from."""
+
+    __slots__ = ("believed", "caller", "headers", "receive", "request_id", "waited_s")
 
     def __init__(self, scope: Any, receive: Receive, addresses: ClientAddresses) -> None:
         self.headers: Sequence[tuple[bytes, bytes]] = scope["headers"]
@@ -35,6 +41,7 @@ class Call:
         self.caller = addresses.caller(peer, self.headers) if self.believed else peer
         self.request_id = request_id_of(self.headers)
         self.receive = receive
+        self.waited_s: float = scope.get("extensions", _NONE).get(WAITED, 0.0)
 
 
 Handler = Callable[[Call], Awaitable[bytes]]
@@ -56,6 +63,8 @@ async def answer_post(
     try:
         if scope["method"] != "POST":
             raise ApiError("method_not_allowed", "use POST", headers=[(b"allow", b"POST")])
+        if scope.get("extensions", _NONE).get(FULL):
+            raise too_many_calls()
         body = await handler(call)
     except Disconnected:
         return

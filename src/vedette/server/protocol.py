@@ -7,6 +7,7 @@ uvicorn waits for a request head without limit of size or time. Here each of the
     bytes that are no HTTP                  400 invalid_http
     answer not taken for 30 s               connection dropped
     more than 16,384 connections            503 overloaded
+    more calls than can be answered in time 503 overloaded        (see `gate`; the connection stays)
 
 A slow client costs one idle socket and a timer that looks at it every few seconds, never a thread or a place in the
 queue; a client that closes its sending side is closed. Requests pay three assignments for all this.
@@ -20,11 +21,17 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import cast
+from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from vedette.server.body import may_still_be_sending
+from vedette.server.endpoint import FULL, WAITED, request_id_of, too_many_calls
 from vedette.server.errors import ApiError, new_request_id
+from vedette.server.gate import ALWAYS, Gate
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
 
 MAX_HEAD_BYTES = 64 * 1024  # nginx takes 4 x 8 KiB, Node 16 KiB; the target is inside the JSON here, so this is ample
 MIN_BYTES_PER_S = 16 * 1024  # a 16-MiB body may take 17 minutes; a byte a second ends with the grace
@@ -46,6 +53,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start watching the connection, or refuse it where there are too many."""
         super().connection_made(transport)
+        self._gate: Gate | None = getattr(self.app, "gate", None)
+        self._shed: list[bytes] = []  # answers to calls that the gate refused
         self._refused = False
         self._in_head = True
         self._received = 0  # bytes of the request that is being read
@@ -80,9 +89,63 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """End the head; the application starts at the next turn of the loop, and finds the short way out."""
         self._in_head = False
-        self.scope["extensions"] = extensions = {}
+        full = False
+        if self._gate is not None and (self._shed or self._gate.waiting >= ALWAYS):
+            full = bool(self._shed) or self._gate.refuses(self.url)
+            if full and self._is_simple():
+                self._shed_call(self._gate)
+                return
+            self.write_shed()
+        extensions: dict[str, Any] = {FULL: full}
+        self.scope["extensions"] = extensions
         super().on_headers_complete()
         extensions[ANSWER] = partial(_answer_at_once, self.cycle)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """Let the gate see when the call begins to wait for its first turn, and when it has it."""
+        gate = self._gate
+        if gate is None:
+            super()._start_asgi_task(cycle, app)
+            return
+
+        async def begin(scope: Any, receive: Any, send: Any) -> None:
+            extensions, waited_s = scope["extensions"], gate.started()
+            extensions[WAITED] = waited_s + gate.answer_wait_s
+            extensions[FULL] = extensions[FULL] or gate.too_late(scope["raw_path"], waited_s)
+            await app(scope, receive, send)
+
+        gate.entered()
+        super()._start_asgi_task(cycle, begin)
+
+    def _is_simple(self) -> bool:
+        """Whether the call can be refused right here: nothing is due before it, its body is small, and it stays."""
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        if (cycle is not None and not cycle.response_complete) or self.pipeline or self.expect_100_continue:
+            return False
+        return self.parser.should_keep_alive() and not may_still_be_sending(self.headers)
+
+    def _shed_call(self, gate: Gate) -> None:
+        """Have the call answered 503 without a task of its own; the parser reads on over its body.
+
+        Not at once, but when the loop has read from all connections: the event loop would go on reading for as long
+        as refused clients ask anew (libuv asks the kernel up to 48 times in one turn), and nobody would be served.
+        """
+        request_id = (request_id_of(self.headers) or new_request_id()).encode()
+        if not self._shed:
+            gate.after_reading(self.loop, self.write_shed)
+        self._shed += (_SHED_HEAD, str(_SHED_BYTES + len(request_id)).encode(), b"\r\n")
+        for name, value in self.server_state.default_headers:
+            self._shed += (name, b": ", value, b"\r\n")
+        self._shed += (b"\r\n", _SHED_BODY[0], request_id, _SHED_BODY[1])
+        self.cycle = _ANSWERED  # type: ignore[assignment]
+
+    def write_shed(self) -> None:
+        """Send the refusals that wait."""
+        if self._shed:
+            answers, self._shed = self._shed, []
+            if not self.transport.is_closing():
+                self.transport.write(b"".join(answers))
+                self.on_response_complete()
 
     def on_message_complete(self) -> None:
         """Stop the clock: the whole request is here."""
@@ -149,6 +212,22 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._in_head:
             return cycle.response_complete
         return not cycle.response_started and not self.pipeline
+
+
+_SHED_BODY = too_many_calls().body("|").split(b"|")  # around the request's id
+_SHED_BYTES = sum(map(len, _SHED_BODY))
+_SHED_HEAD = STATUS_LINE[503] + b"content-type: application/json\r\nretry-after: 1\r\ncontent-length: "
+
+
+class _Answered:
+    """Stands for a call that was answered without a cycle of its own."""
+
+    response_started = response_complete = True
+    disconnected = keep_alive = True
+    message_event = asyncio.Event()
+
+
+_ANSWERED = _Answered()
 
 
 def _answer_at_once(cycle: RequestResponseCycle, body: bytes) -> bool:

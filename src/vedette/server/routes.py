@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from vedette.config import WafServiceSettings
-from vedette.errors import RequestError
+from vedette.errors import Overloaded, RequestError
 from vedette.inference.async_waf_service import AsyncWAFService
 from vedette.inference.rate_limiter import RequestLimits
 from vedette.server.body import Receive, Send, read_body
@@ -31,6 +31,7 @@ from vedette.server.schemas import BatchCheckResponse, CheckResponse
 
 T = TypeVar("T")
 INLINE_BYTES = 64 * 1024
+DECODING = 64  # large bodies that wait for the decoding thread; as many as wait for the parsing thread after it
 _encode = msgspec.json.Encoder().encode
 
 
@@ -46,6 +47,7 @@ class CheckRoutes:
         self._addresses = addresses
         self._max_bytes = settings.max_request_bytes
         self._max_batch = settings.max_batch
+        self._decoding = 0
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="vedette-decode")
 
     def close(self) -> None:
@@ -63,11 +65,16 @@ class CheckRoutes:
     async def _check(self, call: Call) -> bytes:
         self._limit(call.caller, 1)
         data = await read_body(call.receive, call.headers, limit=self._max_bytes)
+        waited_s = call.waited_s
         if len(data) <= INLINE_BYTES:
             reading = read_check(data, call.caller, believed=call.believed)
         else:
+            begun = time.monotonic()
             reading = await self._off_loop(lambda: read_check(data, call.caller, believed=call.believed))
-        verdict = await self._service.check(reading.request, deadline_s=reading.deadline_s, request_id=call.request_id)
+            waited_s += time.monotonic() - begun
+        verdict = await self._service.check(
+            reading.request, deadline_s=reading.deadline_s, request_id=call.request_id, waited_s=waited_s
+        )
         return encode(verdict)
 
     async def _batch(self, call: Call) -> bytes:
@@ -82,7 +89,9 @@ class CheckRoutes:
         if len(readings) > 1:
             self._limit(call.caller, len(readings) - 1)
         results = await self._service.check_many(
-            [reading.request for reading in readings], deadlines_s=[reading.deadline_s for reading in readings]
+            [reading.request for reading in readings],
+            deadlines_s=[reading.deadline_s for reading in readings],
+            waited_s=call.waited_s,
         )
         elapsed_ms = (time.perf_counter() - started) * 1e3
         return encode(BatchCheckResponse(results=list(results), processing_time_ms=elapsed_ms))
@@ -103,7 +112,14 @@ class CheckRoutes:
         )
 
     async def _off_loop(self, read: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._decoder, read)
+        if self._decoding >= DECODING:
+            self._metrics.refused(Overloaded.outcome)
+            raise Overloaded("too many large bodies wait to be read")
+        self._decoding += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._decoder, read)
+        finally:
+            self._decoding -= 1
 
 
 def encode(answer: CheckResponse | BatchCheckResponse) -> bytes:

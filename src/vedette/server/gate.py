@@ -1,0 +1,110 @@
+"""Whether a call can still be answered in time: the way out of more calls than the event loop can take.
+
+In each turn the loop reads what came on all connections, and then every call that was read has its first turn, one
+after the other. Under a flood a turn grows long: calls wait for it in the kernel, and behind one another after it. The
+gate knows how long the turn before took and at which pace calls have their turns; a call that would wait longer than
+`max_wait_s` is refused when its head is here, at a tenth of what a check costs, before its body is parsed; one that
+did wait longer, because the pace was not kept, is refused when its turn comes. A burst after silence passes whole,
+since nothing waited before it and the pace tells how long it will take.
+
+What a call has waited is part of its deadline, and so is the turn that its answer will wait for once the model has
+read: what cannot be in time is not worked for.
+
+Cost: three readings of the clock for each turn of the loop, two additions for each call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection
+
+ALWAYS = 16  # calls that may wait whatever the pace, so that a wrong estimate cannot shut the service
+_WEIGHT = 512  # calls over which the pace is averaged
+
+
+class Gate:
+    """Counts the calls between their head and their first turn, on one event loop.
+
+    `targets` are the request targets that may be refused; `on_refused` counts a refusal.
+    """
+
+    def __init__(
+        self,
+        max_wait_s: float,
+        targets: Collection[bytes],
+        on_refused: Callable[[], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.waiting = 0
+        self._max_wait_s = max_wait_s
+        self._targets = frozenset(targets)
+        self._on_refused = on_refused
+        self._clock = clock
+        self._calls = 0  # of this turn
+        self._reading_since = 0.0  # when the first call of this turn was read,
+        self._serving_since = 0.0  # when it had its first turn,
+        self._ended = 0.0  # and when the last one of the turn before had
+        self._took_s = 0.0  # how long the turn before took
+        self._before_s = 0.0  # how long calls of this turn may have waited to be read
+        self._pace_s = 0.0  # seconds between two calls' turns
+        self._after_reading: list[Callable[[], None]] = []
+
+    def refuses(self, target: bytes) -> bool:
+        """Whether a call to `target`, whose head is here, would wait too long; a refusal is counted."""
+        if self.waiting < ALWAYS or target not in self._targets:
+            return False
+        read_s = self._clock() - self._reading_since
+        return self._count_if(self._before_s + read_s + self.waiting * self._pace_s > self._max_wait_s)
+
+    def entered(self) -> None:
+        """Take a call: it waits for its first turn."""
+        if not self.waiting:
+            now = self._clock()
+            busy = now - self._ended < self._took_s  # no pause since: the turn before held up what is read now
+            self._before_s = now - self._reading_since if busy else 0.0
+            self._reading_since = now
+            self._calls = 0
+            self._serving_since = 0.0
+        self.waiting += 1
+        self._calls += 1
+
+    def started(self) -> float:
+        """Note that a call has its first turn, and return for how many seconds at most it has waited."""
+        self.waiting -= 1
+        now = self._clock()
+        if not self._serving_since:
+            self._serving_since = now
+        took_s = now - self._reading_since
+        if not self.waiting:
+            self._ended, self._took_s = now, took_s
+            if self._calls > 1:
+                weight = min(self._calls, _WEIGHT) / _WEIGHT
+                self._pace_s += weight * ((now - self._serving_since) / (self._calls - 1) - self._pace_s)
+        return self._before_s + took_s
+
+    def too_late(self, target: bytes, waited_s: float) -> bool:
+        """Whether a call that `waited_s` for its first turn has waited too long; a refusal is counted."""
+        return target in self._targets and self._count_if(waited_s > self._max_wait_s)
+
+    @property
+    def answer_wait_s(self) -> float:
+        """Seconds that an answer may wait for the loop once it is ready: a turn like the one before."""
+        return self._before_s
+
+    def _count_if(self, refused: bool) -> bool:
+        if refused:
+            self._on_refused()
+        return refused
+
+    def after_reading(self, loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+        """Run `call` when the loop has read from all connections."""
+        if not self._after_reading:
+            loop.call_soon(self._run_after_reading)
+        self._after_reading.append(call)
+
+    def _run_after_reading(self) -> None:
+        calls, self._after_reading = self._after_reading, []
+        for call in calls:
+            call()
