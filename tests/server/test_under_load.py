@@ -101,6 +101,8 @@ def large_bodies():
     yield "/check", {"method": "POST", "path": "/", "body": leaves}
     yield "/check", {"method": "POST", "path": "/", "body": "<" * 500_000}
     yield "/check", {"method": "POST", "path": "/?" + arguments[:7000], "body": None}
+    yield "/check", {"method": "POST", "path": "/", "body": dict(list(leaves.items())[:450])}
+    yield "/check", {"method": "GET", "path": "/", "headers": {"Cookie": arguments[:7000].replace("&", ";")}}
     yield "/check", {"method": "GET", "path": "/", "query_params": {f"a{i}": i for i in range(4000)}}
     yield "/check/batch", {"requests": [small] * 500}
     yield "/check/batch", {"requests": [{"method": "POST", "path": "/", "body": leaves}] * 8}
