@@ -21,6 +21,7 @@ import pytest
 from tests.inference.small_model import SmallRuntime, small_engine
 from tests.server.conftest import NO_LIMIT, Client, settings_of
 from tests.server.live import running
+from vedette.http_request import HTTPRequest
 from vedette.inference import check_stage
 from vedette.inference.async_waf_service import AsyncWAFService
 from vedette.inference.worker import Worker
@@ -197,14 +198,37 @@ async def test_what_was_due_before_its_turn_is_not_even_prepared():
     service = AsyncWAFService(settings=settings_of({"waf_service": PATIENT, "inference": UNHURRIED}))
     service.swap(engine)
     async with service:
-        from vedette.http_request import HTTPRequest
-
         request = HTTPRequest("GET", attack(1))
         late = await service.check(request, deadline_s=0.5, waited_s=0.6)
         assert (late.degraded, late.action, prepared) == ("timed_out", "allow", [])
         (late,) = await service.check_many([request], deadlines_s=[0.5], waited_s=0.6)
         assert (late.degraded, prepared) == ("timed_out", [])
         assert (await service.check(request, deadline_s=60.0, waited_s=0.6)).is_anomaly
+
+
+async def test_answers_are_made_ready_earlier_while_the_loop_is_late():
+    runtime = SmallRuntime()
+    runtime.gate.clear()
+    service = AsyncWAFService(settings=settings_of({"waf_service": PATIENT, "inference": UNHURRIED}))
+    service.swap(small_engine(runtime, **PATIENT))
+    async with service:
+        stage = service._stage
+        request = HTTPRequest("GET", attack(1))
+
+        def seconds_left(deadline_s):
+            begun = stage.begin(service._engine, request, deadline_s, None)
+            check_stage.abandon(begun)
+            return begun.deadline - begun.started_at
+
+        assert seconds_left(1.0) == pytest.approx(0.975)
+        assert seconds_left(0.1) == pytest.approx(0.09)
+        service.observe_loop_lag(0.2)
+        assert seconds_left(1.0) == pytest.approx(0.8)
+        assert seconds_left(0.1) == pytest.approx(0.075)
+        for _ in range(40):
+            service.observe_loop_lag(0.0)
+        assert seconds_left(1.0) == pytest.approx(0.975)
+        runtime.gate.set()
 
 
 def test_overload_ends_cleanly():

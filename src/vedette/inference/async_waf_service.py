@@ -147,6 +147,12 @@ class AsyncWAFService:
         """Return a snapshot of the queue, None while there is none."""
         return None if self._stage is None else self._stage.stats()
 
+    def observe_loop_lag(self, seconds: float) -> None:
+        """Note how late the event loop ran a timer, in the metrics and in the planning of answers."""
+        self.metrics.observe_event_loop_lag(seconds)
+        if self._stage is not None:
+            self._stage.note_loop_lag(seconds)
+
     def swap(self, engine: Engine) -> Engine | None:
         """Serve `engine` from the next request on and return its predecessor; requests under way keep theirs."""
         former, self._engine = self._engine, engine

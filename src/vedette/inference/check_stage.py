@@ -27,10 +27,11 @@ ON_LOOP_BYTES = 8 * 1024  # a request up to this size is parsed on the event loo
 ON_LOOP_PIECES = 100  # unless it falls into so many arguments, members or cookies: each can cost 30 µs
 _ALWAYS_ON_LOOP_BYTES = 1024  # not worth counting; at worst 250 pieces
 SLICE_TOKENS = 8192  # a request's share of a batch; a large one waits its turn again after each
-# An answer is due this long before its deadline, at most this share of the time there is; inference stops as long
-# before that again, so that a partial answer is in time too.
-_MARGIN_S = 0.025
-_MARGIN_SHARE = 0.1
+# An answer is due this long before its deadline, or as long as the event loop was late of late, at most such a share of
+# the time there is; inference stops as long before that again, so that a partial answer is in time too.
+_MARGIN_S, _MARGIN_SHARE = 0.025, 0.1
+_LATE_SHARE = 0.25
+_LATE_KEPT = 0.9  # of a lag, at each new one; the monitor tells twenty a second
 STUCK_AFTER_S = 20.0  # a batch takes milliseconds, on a starved machine a second: a thread that runs so long hangs
 _LARGE_WAITING = 64  # large requests that wait for the parsing thread
 
@@ -79,6 +80,7 @@ class CheckStage:
         self._timeout_s = settings.waf_service.timeout
         self._stage_timeout_s = stage.timeout
         self._max_workers = max_workers
+        self._late_s = 0.0
         self._parser: RequestQueueManager[_Reading, Prepared] = RequestQueueManager(
             _prepare, max_size=_LARGE_WAITING, max_batch=1, stuck_after_s=STUCK_AFTER_S, name="parse"
         )
@@ -105,6 +107,13 @@ class CheckStage:
         await self._parser.close(drain_s)
         await self._queue.close(max(0.0, until - time.monotonic()))
 
+    def note_loop_lag(self, seconds: float) -> None:
+        """Take in how late the event loop runs: answers are made ready so much earlier."""
+        self._late_s = max(seconds, _LATE_KEPT * self._late_s)
+
+    def _margin(self, allowed_s: float) -> float:
+        return max(min(_MARGIN_S, _MARGIN_SHARE * allowed_s), min(self._late_s, _LATE_SHARE * allowed_s))
+
     def stats(self) -> QueueStats:
         """Return a snapshot of the model's queue."""
         return self._queue.stats()
@@ -124,7 +133,7 @@ class CheckStage:
         """
         now = time.monotonic()
         allowed_s = self._timeout_s if deadline_s is None else min(deadline_s, self._timeout_s)
-        deadline = now - waited_s + allowed_s - _margin(allowed_s)
+        deadline = now - waited_s + allowed_s - self._margin(allowed_s)
         begun = Begun(engine, request, request_id, now, deadline)
         if now >= deadline:
             return begun
@@ -146,7 +155,7 @@ class CheckStage:
             return
         now = time.monotonic()
         begun.deadline = min(begun.deadline, now + self._stage_timeout_s)
-        until = begun.deadline - _margin(begun.deadline - now)
+        until = begun.deadline - self._margin(begun.deadline - now)
         begun.rest = prepared.slices(SLICE_TOKENS, until=until)
         try:
             begun.first = self._submit(begun, next(begun.rest))
@@ -211,10 +220,6 @@ class CheckStage:
         if failure is not None and begun.prepared is not None:
             begun.prepared.abandoned = True
         return failure
-
-
-def _margin(allowed_s: float) -> float:
-    return min(_MARGIN_S, _MARGIN_SHARE * allowed_s)
 
 
 async def _first_done(futures: list[asyncio.Future[None]]) -> None:
