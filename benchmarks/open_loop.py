@@ -17,7 +17,7 @@ import json
 import random
 import sys
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -79,7 +79,7 @@ class Client:
         self.most: int = plan["connections"]
         self.wait_s: float = plan["wait_s"]
         self.rng = random.Random(plan.get("seed", 1))
-        self.free: list[Connection] = []
+        self.free: deque[Connection] = deque()  # in turn, so that none is idle for long
         self.open = 0
         self.sent = 0
         self.closed_loop = False
@@ -127,7 +127,7 @@ class Client:
         if rate is None:
             self.closed_loop = True
             while self.free:
-                self.free.pop().send(self.next(), time.perf_counter(), name)
+                self.free.popleft().send(self.next(), time.perf_counter(), name)
             await asyncio.sleep(seconds)
             self.closed_loop = False
             return
@@ -137,7 +137,7 @@ class Client:
             while due <= now and due < end:
                 if self.free:
                     self.late[name].append(now - due)
-                    self.free.pop().send(self.next(), due, name)
+                    self.free.popleft().send(self.next(), due, name)
                 else:
                     self.times[name]["not sent"].append((round(due - self.started[name], 4), 0.0))
                 due += self.rng.expovariate(rate)

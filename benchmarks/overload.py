@@ -122,14 +122,20 @@ def quantile(values: list[float], share: float) -> float | None:
     return round(ordered[max(0, -(-int(share * 1000) * len(ordered) // 1000) - 1)] * 1000, 2) if ordered else None
 
 
+def share_within(taken: list[float], deadline_s: float) -> float | None:
+    """The share that came within `deadline_s`."""
+    return round(sum(seconds <= deadline_s for seconds in taken) / len(taken), 5) if taken else None
+
+
 def summary(found: dict[str, list[list[float]]], deadline_s: float) -> dict[str, Any]:
     """What became of the requests of one phase."""
-    answers = [taken for outcome, seen in found.items() for _, taken in seen if outcome == "ok" or outcome[:3] == "deg"]
+    answers = [taken for _, taken in found.get("ok", [])]
+    degraded = [taken for outcome, seen in found.items() if outcome.startswith("degraded") for _, taken in seen]
     refused = [taken for outcome in REFUSED for _, taken in found.get(outcome, [])]
-    in_time = sum(taken <= deadline_s for taken in answers)
     return {
         "outcomes": {outcome: len(seen) for outcome, seen in sorted(found.items())},
-        "answers_in_time": round(in_time / len(answers), 5) if answers else None,
+        "answers_in_time": share_within(answers, deadline_s),
+        "degraded_in_time": share_within(degraded, deadline_s),
         "latency_ms": {f"p{share * 100:g}": quantile(answers, share) for share in (0.5, 0.99, 0.999, 1.0)},
         "refusal_ms": {f"p{share * 100:g}": quantile(refused, share) for share in (0.5, 0.99, 1.0)},
     }

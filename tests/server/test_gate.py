@@ -182,6 +182,16 @@ def test_pipelined_calls_are_refused_in_order(shut):
     assert all(head.startswith(b"HTTP/1.1 503") for head, _ in answers)
     ids = [json.loads(body)["error"]["request_id"] for _, body in answers]
     assert ids == [*(f"id-{n}" for n in range(20)), "last"]
+    assert b'vedette_requests_total{outcome="overloaded"} 21.0' in client.get("/metrics").data
+
+
+def test_a_call_that_may_not_be_refused_waits_for_the_refusals_before_it(shut):
+    client, _ = shut
+    health = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", client.port), timeout=30) as conn:
+        conn.sendall(call() + health + call() + health)
+        heads = [read_answer(conn)[0] for _ in range(4)]
+    assert [head[9:12] for head in heads] == [b"503", b"200", b"503", b"200"]
 
 
 def test_a_large_body_and_a_waiting_client_are_refused_as_ever(shut):

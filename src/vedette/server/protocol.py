@@ -90,11 +90,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """End the head; the application starts at the next turn of the loop, and finds the short way out."""
         self._in_head = False
         full = False
-        if self._gate is not None and (self._shed or self._gate.waiting >= ALWAYS):
-            full = bool(self._shed) or self._gate.refuses(self.url)
+        if self._gate is not None and self._gate.waiting >= ALWAYS:
+            full = self._gate.refuses(self.url)
             if full and self._is_simple():
                 self._shed_call(self._gate)
                 return
+        if self._shed:  # this one is not refused, or not so, and answers keep their order
             self.write_shed()
         extensions: dict[str, Any] = {FULL: full}
         self.scope["extensions"] = extensions
