@@ -136,6 +136,56 @@ def test_only_what_may_be_refused_is():
     assert not loop.gate.too_late(b"/health", 60.0)
 
 
+class Connection:
+    def __init__(self, loop):
+        self.loop, self.log = loop, []
+
+    def write_shed(self):
+        self.loop.clock.now += self.loop.shed_s
+        self.log.append("shed")
+
+    def rest(self):
+        self.log.append("rest")
+
+    def wake(self, rested_s):
+        self.log.append(rested_s)
+
+
+class Later:
+    """Takes calls, and runs them when it is told."""
+
+    def __init__(self):
+        self.soon, self.later = [], []
+
+    def call_soon(self, call, *args):
+        self.soon.append((call, args))
+
+    def call_later(self, delay_s, call, *args):
+        self.later.append((delay_s, call, args))
+
+
+@pytest.mark.parametrize(("count", "rests"), [(1000, True), (10, False)])
+def test_refused_connections_rest_for_twice_as_long_as_they_cost(count, rests):
+    loop, later = Loop(0.5), Later()
+    connections = [Connection(loop) for _ in range(count)]
+    loop.gate.entered()
+    for connection in connections:
+        loop.clock.now += loop.read_s
+        loop.gate.shed(connection, later)
+    loop.gate.started()
+    loop.clock.now += 5.0  # serving others is none of their cost
+    ((call, args),) = later.soon
+    call(*args)
+    assert all(connection.log[0] == "shed" for connection in connections)
+    if not rests:
+        assert later.later == []
+        return
+    ((delay_s, wake, args),) = later.later
+    assert delay_s == pytest.approx(2 * count * (loop.read_s + loop.shed_s))
+    wake(*args)
+    assert all(connection.log == ["shed", "rest", delay_s] for connection in connections)
+
+
 # -- on a real socket ----------------------------------------------------------------------------------------------
 
 
@@ -207,6 +257,22 @@ def test_health_and_metrics_are_answered_under_any_flood(shut):
     client, _ = shut
     assert [client.get(path).status for path in ("/health", "/ready", "/metrics")] == [200, 200, 200]
     assert client.post("/check/batch", {"requests": []}).status == 503
+
+
+def test_a_connection_that_rests_is_read_again(shut):
+    """And what was sent meanwhile has waited: its answer is due earlier."""
+    client, app = shut
+    app.gate._reading_since, app.gate._serving_since = 100.0, 100.2  # as if reading had taken 0.2 s
+    with socket.create_connection(("127.0.0.1", client.port), timeout=30) as conn:
+        conn.sendall(call())
+        assert read_answer(conn)[0].startswith(b"HTTP/1.1 503")
+        app.gate.waiting = 0
+        late = call(body=b'{"method":"GET","path":"/","deadline_ms":300}')
+        conn.sendall(late + call())
+        assert b'"degraded":"timed_out"' in read_answer(conn)[1]
+        assert b'"degraded":null' in read_answer(conn)[1]
+        conn.sendall(call())
+        assert b'"degraded":null' in read_answer(conn)[1]
 
 
 def test_a_call_that_goes_away_leaves_nothing_behind(shut):

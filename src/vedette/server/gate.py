@@ -7,8 +7,11 @@ gate knows how long the turn before took and at which pace calls have their turn
 did wait longer, because the pace was not kept, is refused when its turn comes. A burst after silence passes whole,
 since nothing waited before it and the pace tells how long it will take.
 
-What a call has waited is part of its deadline, and so is the turn that its answer will wait for once the model has
-read: what cannot be in time is not worked for.
+Reading and refusing cost time as well. So that no flood can take all of it, connections on which calls were refused are
+not read for twice as long as that took in this turn: at most half of the time goes there, and the kernel holds back
+whoever does not come later, as `Retry-After` asks.
+
+What a call has waited is part of its deadline: what cannot be in time is not worked for.
 
 Cost: three readings of the clock for each turn of the loop, two additions for each call.
 """
@@ -18,9 +21,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection
+from typing import Protocol
 
+REST_AT_LEAST_S, REST_AT_MOST_S = 0.01, 1.0  # the latter is what `Retry-After` says
 ALWAYS = 16  # calls that may wait whatever the pace, so that a wrong estimate cannot shut the service
 _WEIGHT = 512  # calls over which the pace is averaged
+
+
+class Refused(Protocol):
+    """A connection on which calls were refused."""
+
+    def write_shed(self) -> None:
+        """Send the refusals that wait."""
+
+    def rest(self) -> None:
+        """Read no more."""
+
+    def wake(self, rested_s: float) -> None:
+        """Read again, after `rested_s` seconds."""
 
 
 class Gate:
@@ -49,7 +67,7 @@ class Gate:
         self._took_s = 0.0  # how long the turn before took
         self._before_s = 0.0  # how long calls of this turn may have waited to be read
         self._pace_s = 0.0  # seconds between two calls' turns
-        self._after_reading: list[Callable[[], None]] = []
+        self._shedding: list[Refused] = []
 
     def refuses(self, target: bytes) -> bool:
         """Whether a call to `target`, whose head is here, would wait too long; a refusal is counted."""
@@ -88,23 +106,30 @@ class Gate:
         """Whether a call that `waited_s` for its first turn has waited too long; a refusal is counted."""
         return target in self._targets and self._count_if(waited_s > self._max_wait_s)
 
-    @property
-    def answer_wait_s(self) -> float:
-        """Seconds that an answer may wait for the loop once it is ready: a turn like the one before."""
-        return self._before_s
-
     def _count_if(self, refused: bool) -> bool:
         if refused:
             self._on_refused()
         return refused
 
-    def after_reading(self, loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
-        """Run `call` when the loop has read from all connections."""
-        if not self._after_reading:
-            loop.call_soon(self._run_after_reading)
-        self._after_reading.append(call)
+    def shed(self, connection: Refused, loop: asyncio.AbstractEventLoop) -> None:
+        """Have `connection` send its refusals when the loop has read from all connections."""
+        if not self._shedding:
+            loop.call_soon(self._shed_all, loop)
+        self._shedding.append(connection)
 
-    def _run_after_reading(self) -> None:
-        calls, self._after_reading = self._after_reading, []
-        for call in calls:
-            call()
+    def _shed_all(self, loop: asyncio.AbstractEventLoop) -> None:
+        shedding, self._shedding = self._shedding, []
+        began = self._clock()
+        for connection in shedding:
+            connection.write_shed()
+        reading_s = max(0.0, self._serving_since - self._reading_since)
+        rest_s = min(REST_AT_MOST_S, 2 * (reading_s + self._clock() - began))
+        if rest_s >= REST_AT_LEAST_S:
+            for connection in shedding:
+                connection.rest()
+            loop.call_later(rest_s, _wake, shedding, rest_s)
+
+
+def _wake(connections: list[Refused], rested_s: float) -> None:
+    for connection in connections:
+        connection.wake(rested_s)

@@ -55,6 +55,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._gate: Gate | None = getattr(self.app, "gate", None)
         self._shed: list[bytes] = []  # answers to calls that the gate refused
+        self._rested_s = 0.0  # for how long nothing was read because of that
         self._refused = False
         self._in_head = True
         self._received = 0  # bytes of the request that is being read
@@ -104,14 +105,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         """Let the gate see when the call begins to wait for its first turn, and when it has it."""
-        gate = self._gate
+        gate, rested_s = self._gate, self._rested_s
         if gate is None:
             super()._start_asgi_task(cycle, app)
             return
+        self._rested_s = 0.0
 
         async def begin(scope: Any, receive: Any, send: Any) -> None:
-            extensions, waited_s = scope["extensions"], gate.started()
-            extensions[WAITED] = waited_s + gate.answer_wait_s
+            extensions, waited_s = scope["extensions"], gate.started() + rested_s
+            extensions[WAITED] = waited_s
             extensions[FULL] = extensions[FULL] or gate.too_late(scope["raw_path"], waited_s)
             await app(scope, receive, send)
 
@@ -133,7 +135,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """
         request_id = (request_id_of(self.headers) or new_request_id()).encode()
         if not self._shed:
-            gate.after_reading(self.loop, self.write_shed)
+            gate.shed(self, self.loop)
         self._shed += (_SHED_HEAD, str(_SHED_BYTES + len(request_id)).encode(), b"\r\n")
         for name, value in self.server_state.default_headers:
             self._shed += (name, b": ", value, b"\r\n")
@@ -147,6 +149,17 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             if not self.transport.is_closing():
                 self.transport.write(b"".join(answers))
                 self.on_response_complete()
+
+    def rest(self) -> None:
+        """Read no more: what still comes waits in the kernel, and costs nothing."""
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def wake(self, rested_s: float) -> None:
+        """Read again; what is read next may have waited all the time."""
+        if not self.transport.is_closing():
+            self._rested_s = rested_s
+            self.transport.resume_reading()
 
     def on_message_complete(self) -> None:
         """Stop the clock: the whole request is here."""
