@@ -25,6 +25,7 @@ from typing import Protocol
 
 REST_AT_LEAST_S, REST_AT_MOST_S = 0.01, 1.0  # the latter is what `Retry-After` says
 ALWAYS = 16  # calls that may wait whatever the pace, so that a wrong estimate cannot shut the service
+_LONG_TURN_S = 0.01  # shorter ones hold nobody up
 _WEIGHT = 512  # calls over which the pace is averaged
 
 
@@ -54,17 +55,18 @@ class Gate:
         on_refused: Callable[[], None],
         *,
         clock: Callable[[], float] = time.monotonic,
+        call_soon: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
         self.waiting = 0
         self._max_wait_s = max_wait_s
         self._targets = frozenset(targets)
         self._on_refused = on_refused
         self._clock = clock
+        self._call_soon = call_soon
         self._calls = 0  # of this turn
         self._reading_since = 0.0  # when the first call of this turn was read,
-        self._serving_since = 0.0  # when it had its first turn,
-        self._ended = 0.0  # and when the last one of the turn before had
-        self._took_s = 0.0  # how long the turn before took
+        self._serving_since = 0.0  # and when it had its first turn
+        self._still_busy = False  # whether the loop has not looked for more since the turn before
         self._before_s = 0.0  # how long calls of this turn may have waited to be read
         self._pace_s = 0.0  # seconds between two calls' turns
         self._shedding: list[Refused] = []
@@ -80,8 +82,7 @@ class Gate:
         """Take a call: it waits for its first turn."""
         if not self.waiting:
             now = self._clock()
-            busy = now - self._ended < self._took_s  # no pause since: the turn before held up what is read now
-            self._before_s = now - self._reading_since if busy else 0.0
+            self._before_s = now - self._reading_since if self._still_busy else 0.0
             self._reading_since = now
             self._calls = 0
             self._serving_since = 0.0
@@ -96,11 +97,17 @@ class Gate:
             self._serving_since = now
         took_s = now - self._reading_since
         if not self.waiting:
-            self._ended, self._took_s = now, took_s
+            if took_s >= _LONG_TURN_S:
+                self._still_busy = True
+                (self._call_soon or asyncio.get_running_loop().call_soon)(self._look_again)
             if self._calls > 1:
                 weight = min(self._calls, _WEIGHT) / _WEIGHT
                 self._pace_s += weight * ((now - self._serving_since) / (self._calls - 1) - self._pace_s)
         return self._before_s + took_s
+
+    def _look_again(self) -> None:
+        """Runs when the loop has read once more: what is read from now on was not held up by the turn before."""
+        self._still_busy = False
 
     def too_late(self, target: bytes, waited_s: float) -> bool:
         """Whether a call that `waited_s` for its first turn has waited too long; a refusal is counted."""
