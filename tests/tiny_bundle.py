@@ -50,15 +50,15 @@ def ranges() -> list[NDArray[np.int64]]:
 
 
 @cache
-def tiny_bundle(name: str = "tiny", seed: int = 3, calibration: Calibration = CALIBRATION) -> Bundle:
+def tiny_bundle() -> Bundle:
     """Never write to its directory: copy it first."""
-    model, words = detector(seed=seed), tokenizer()
+    model, words = detector(), tokenizer()
     return save_bundle(
-        Path(tempfile.mkdtemp(prefix="vedette-test-")) / name,
-        name=name,
+        Path(tempfile.mkdtemp(prefix="vedette-test-")) / "tiny",
+        name="tiny",
         config=model.config,
-        calibration=calibration,
+        calibration=CALIBRATION,
         tokenizer=words,
-        write_weights=lambda directory: write_weights(directory, model, words.sha256, calibration, ranges()),
+        write_weights=lambda directory: write_weights(directory, model, words.sha256, CALIBRATION, ranges()),
         training={"data": "none: untrained"},
     )

@@ -8,9 +8,11 @@ import json
 import os
 import shutil
 import signal
+import tempfile
 import threading
 import time
 import weakref
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,11 +20,10 @@ import pytest
 from tests.server.conftest import Client, settings_of
 from tests.server.live import running
 from tests.tiny_bundle import tiny_bundle
-from vedette.bundle import MANIFEST, VOCABULARY, WEIGHTS
+from vedette.bundle import MANIFEST, VOCABULARY, WEIGHTS, default_bundle_path, load_bundle
 from vedette.config import Settings
 from vedette.errors import BundleError, ConfigError, VedetteError
 from vedette.inference.async_waf_service import AsyncWAFService
-from vedette.model.scoring import Calibration
 from vedette.server import reload as reload_module
 from vedette.server.app import create_app
 from vedette.server.reload import Reloader, watch
@@ -42,8 +43,15 @@ def first():
     return tiny_bundle()
 
 
+@cache
 def second():
-    return tiny_bundle("other", 5, Calibration(0.5, 1.0, ((10.0, 2.0), (1000.0, 0.5))))
+    """The same under another name, and so of another version."""
+    path = Path(tempfile.mkdtemp(prefix="vedette-test-")) / "other"
+    shutil.copytree(first().path, path)
+    manifest = json.loads((path / MANIFEST).read_text())
+    manifest["name"], manifest["version"] = "other", first().version.replace("tiny-", "other-")
+    (path / MANIFEST).write_text(json.dumps(manifest))
+    return load_bundle(path)
 
 
 def put(bundle, where):
@@ -336,7 +344,7 @@ async def test_the_threshold_follows_the_model(tmp_path):
     put(first(), model)
     async with over(model, false_positive_budget=300) as service:
         before = service.threshold
-        replace(second(), model)
+        replace(load_bundle(default_bundle_path()), model)
         assert await service.reload() is True
         assert service.threshold != before
         assert (await service.check_request_async("GET", "/")).threshold == service.threshold
