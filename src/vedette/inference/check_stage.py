@@ -30,7 +30,7 @@ SLICE_TOKENS = 8192  # a request's share of a batch; a large one waits its turn 
 # An answer is due this long before its deadline, or as long as the event loop was late of late, at most such a share of
 # the time there is; inference stops as long before that again, so that a partial answer is in time too.
 _MARGIN_S, _MARGIN_SHARE = 0.025, 0.1
-_LATE_SHARE = 0.25
+_LATE_SHARE = 0.5
 _LATE_KEPT = 0.9  # of a lag, at each new one; the monitor tells twenty a second
 STUCK_AFTER_S = 20.0  # a batch takes milliseconds, on a starved machine a second: a thread that runs so long hangs
 _LARGE_WAITING = 64  # large requests that wait for the parsing thread
