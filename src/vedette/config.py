@@ -10,7 +10,7 @@ import ipaddress
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -82,6 +82,11 @@ class WafServiceSettings(Section):
     timeout: Annotated[float, Field(gt=0, le=300)] = Field(
         1.0, description="Total deadline of one check in seconds, unless the caller gives a shorter one."
     )
+    max_wait: Annotated[float, Field(gt=0, le=300)] | None = Field(
+        None,
+        description="Seconds that a call may wait for its turn before it is read; one that would wait longer is "
+        "answered 503 at once. null is half of timeout.",
+    )
     model_path: str | None = Field(
         None, description="Bundle directory, .onnx or .pt checkpoint; null is the shipped bundle."
     )
@@ -111,6 +116,12 @@ class WafServiceSettings(Section):
     max_findings: Annotated[int, Field(ge=1)] = Field(16, description="Findings listed in a verdict, worst first.")
     drain_timeout: Annotated[float, Field(ge=0)] = Field(
         10.0, description="Seconds given to requests in flight when the service stops."
+    )
+    watch_model: bool = Field(
+        False, description="Reload the model when the files of the bundle directory model_path change."
+    )
+    admin_token: Annotated[SecretStr, Field(min_length=16)] | None = Field(
+        None, description="Bearer token of POST /admin/reload, 16 characters or more; null turns the call off."
     )
     inspection: InspectionSettings = Field(default_factory=InspectionSettings)
     event_log: EventLogSettings = Field(default_factory=EventLogSettings)

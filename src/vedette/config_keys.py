@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from vedette.config import Settings
@@ -53,6 +53,11 @@ class Key:
     def is_list(self) -> bool:
         """Whether the value is a list of strings."""
         return any(typing.get_origin(member) is tuple for member in _members(self.field.annotation))
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether the value must not be shown."""
+        return SecretStr in _members(self.field.annotation) or not self.field.repr
 
     @property
     def type_name(self) -> str:
@@ -104,7 +109,8 @@ def _word(annotation: Any) -> str:
         return " or ".join(f"`{choice}`" for choice in typing.get_args(annotation))
     if typing.get_origin(annotation) is tuple:
         return "list of strings"
-    return {int: "integer", float: "number", str: "string", bool: "true or false"}[annotation]
+    names = {int: "integer", float: "number", str: "string", SecretStr: "string, secret", bool: "true or false"}
+    return names[annotation]
 
 
 def _bounds(field: FieldInfo) -> str:

@@ -190,7 +190,7 @@ def _validate(given: _Values) -> Settings:
     except ValidationError as error:
         lines: list[str] = []
         first: str | None = None
-        secrets = {key.path for key in keys() if not key.field.repr}
+        secrets = {key.path for key in keys() if key.is_secret}
         for problem in error.errors(include_url=False):
             path = _key_of(problem["loc"])
             source = given[path].source if path in given else "defaults"

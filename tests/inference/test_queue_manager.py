@@ -157,6 +157,52 @@ def test_overflow_is_refused_at_once_and_room_comes_back() -> None:
     run(story)
 
 
+def test_what_could_not_be_done_in_time_is_refused_at_once() -> None:
+    def slow(items: list[int]) -> list[int]:
+        time.sleep(0.05)
+        return items
+
+    async def story() -> None:
+        queue = RequestQueueManager(slow, max_batch=1)
+        await queue.start()
+        for _ in range(20):
+            await queue.submit(0)  # after which the pace is known: 50 ms an item at least
+        taken, refused = [], 0
+        for i in range(20):
+            try:
+                taken.append(queue.submit(i, deadline=time.monotonic() + 0.12))
+            except Overloaded:
+                refused += 1
+        patient = queue.submit(99, deadline=time.monotonic() + 60)
+        assert 1 <= len(taken) <= 4
+        assert refused == 20 - len(taken)
+        assert await patient == 99
+        await asyncio.gather(*taken, return_exceptions=True)
+        await queue.close()
+        stats = queue.stats()
+        assert stats.overloaded == refused
+        assert stats.submitted == stats.completed + stats.expired == 21 + len(taken)
+
+    run(story)
+
+
+def test_an_empty_queue_takes_work_whatever_the_pace() -> None:
+    async def story() -> None:
+        queue = RequestQueueManager(Gate(), max_batch=4)
+        await queue.start()
+        queue._pace_s = 1000.0
+        assert await queue.submit(1, deadline=time.monotonic() + 5) == 2
+        assert queue._pace_s < 1000.0
+        for _ in range(3):  # withdrawn and expired work is not counted as waiting
+            gone = queue.submit(1, deadline=time.monotonic() + 5)
+            gone.cancel()
+            await asyncio.sleep(0)
+        assert queue._waiting_cost == 0
+        await queue.close()
+
+    run(story)
+
+
 def test_cancelled_and_expired_items_never_reach_process() -> None:
     async def story() -> None:
         gate = Gate(is_open=False)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.server.live import running
+from tests.server.live import Process, running
 from vedette.config import Settings
 from vedette.server.app import create_app
 
@@ -89,3 +89,17 @@ def serving():
             return Client(stack.enter_context(running(create_app(settings, service), settings)))
 
         yield start
+
+
+@pytest.fixture
+def started(tmp_path):
+    """Start services and make sure that none outlives its test."""
+    running = []
+
+    def start(*arguments, **variables):
+        running.append(Process(*arguments, cwd=tmp_path, **variables))
+        return running[-1]
+
+    yield start
+    for service in running:
+        service.end()

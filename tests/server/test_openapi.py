@@ -15,7 +15,10 @@ from vedette.server.reading import read_batch, read_check
 from vedette.server.schemas import BatchCheckRequest, BatchCheckResponse, CheckRequest, CheckResponse
 
 STORED = Path(__file__).parents[2] / "docs" / "openapi.json"
-OPERATIONS = {("/check", "post"), ("/check/batch", "post"), ("/health", "get"), ("/ready", "get"), ("/metrics", "get")}
+OPERATIONS = {
+    ("/check", "post"), ("/check/batch", "post"), ("/health", "get"), ("/ready", "get"), ("/metrics", "get"),
+    ("/admin/reload", "post"),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.server.service_process import SCRIPT, Process, environment
+from tests.server.live import SCRIPT, environment
 from vedette.config import Settings
 from vedette.errors import BackendUnavailable, BundleError, ConfigError, VedetteError
 from vedette.server.run import bind, exit_status
@@ -22,20 +22,6 @@ def run(*arguments, cwd=None, **variables):
     return subprocess.run(
         command, cwd=cwd, env=environment(**variables), capture_output=True, text=True, timeout=120, check=False
     )
-
-
-@pytest.fixture
-def started(tmp_path):
-    """Start services and make sure that none outlives its test."""
-    running = []
-
-    def start(*arguments, **variables):
-        running.append(Process(*arguments, cwd=tmp_path, **variables))
-        return running[-1]
-
-    yield start
-    for service in running:
-        service.end()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

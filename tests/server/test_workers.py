@@ -10,7 +10,7 @@ import urllib.request
 
 import pytest
 
-from tests.server.service_process import Process
+from tests.server.live import Process
 
 COUNTERS = re.compile(r"^(vedette_\w+(?:_total|_count|_sum|_bucket)(?:\{[^}]*\})?) ([0-9.e+-]+)$", re.MULTILINE)
 

@@ -25,7 +25,7 @@ from typing import Any
 
 import pytest
 
-from tests.server.service_process import Process
+from tests.server.live import Process
 from tests.system.programs import free_port, needs
 from vedette.config import RateLimitSettings
 from vedette.errors import LimitsUnavailable

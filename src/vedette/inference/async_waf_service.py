@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from vedette.config import Settings
-from vedette.errors import NotReady, Overloaded, RequestError
+from vedette.errors import InferenceFailed, NotReady, Overloaded, RequestError, VedetteError
 from vedette.http_request import HTTPRequest
 from vedette.inference.check_stage import Begun, CheckStage, abandon
 from vedette.inference.engine import Engine, load_engine
@@ -87,6 +87,7 @@ class AsyncWAFService:
         self._stage: CheckStage | None = None
         self._events: EventLog | None = None
         self._starting = asyncio.Lock()
+        self._reloading = asyncio.Lock()
         self._closed = False
 
     # -- life ----------------------------------------------------------------------------------------------------
@@ -153,6 +154,12 @@ class AsyncWAFService:
         """Return a snapshot of the queue, None while there is none."""
         return None if self._stage is None else self._stage.stats()
 
+    def observe_loop_lag(self, seconds: float) -> None:
+        """Note how late the event loop ran a timer, in the metrics and in the planning of answers."""
+        self.metrics.observe_event_loop_lag(seconds)
+        if self._stage is not None:
+            self._stage.note_loop_lag(seconds)
+
     def swap(self, engine: Engine) -> Engine | None:
         """Serve `engine` from the next request on and return its predecessor; requests under way keep theirs."""
         former, self._engine = self._engine, engine
@@ -160,9 +167,27 @@ class AsyncWAFService:
         self.metrics.watch_memory(engine.memory.stats)
         return former
 
+    async def reload(self) -> bool:
+        """Load the configured model anew, and serve it from the next request on if it is another one.
+
+        Returns whether it was. All work is done in a thread before the old one is let go: whatever is wrong is raised
+        as at the start, and the old one serves on. Calls at the same time follow one another.
+        """
+        async with self._reloading:
+            engine = await asyncio.to_thread(self._load)
+            if engine.model_version == self.model_version:
+                return False  # and the memory that fills with use is kept
+            self.swap(engine)
+            return True
+
     def _load(self) -> Engine:
-        engine = load_engine(self.settings)
-        engine.warm_up()
+        try:
+            engine = load_engine(self.settings)
+            engine.warm_up()
+        except VedetteError:
+            raise
+        except Exception as error:  # what a backend says of a file that nobody could check beforehand
+            raise InferenceFailed(f"the model cannot be run: {type(error).__name__}: {error}") from error
         return engine
 
     # -- checks --------------------------------------------------------------------------------------------------
@@ -198,17 +223,30 @@ class AsyncWAFService:
         return await self.check_many(built, deadlines_s=deadlines)
 
     async def check(
-        self, request: HTTPRequest, *, deadline_s: float | None = None, request_id: str | None = None
+        self,
+        request: HTTPRequest,
+        *,
+        deadline_s: float | None = None,
+        request_id: str | None = None,
+        waited_s: float = 0.0,
     ) -> Verdict:
-        """Return the verdict on `request`. Raises `Overloaded` or `NotReady`."""
+        """Return the verdict on `request`, for which its caller has waited `waited_s` seconds already.
+
+        Raises `Overloaded` or `NotReady`.
+        """
         validate_deadline(deadline_s)
         if self._stage is None and not self._closed:
             await self.start()
-        found = self.check_at_once(request, deadline_s=deadline_s, request_id=request_id)
+        found = self.check_at_once(request, deadline_s=deadline_s, request_id=request_id, waited_s=waited_s)
         return found if isinstance(found, Verdict) else await self.finish(found)
 
     def check_at_once(
-        self, request: HTTPRequest, *, deadline_s: float | None = None, request_id: str | None = None
+        self,
+        request: HTTPRequest,
+        *,
+        deadline_s: float | None = None,
+        request_id: str | None = None,
+        waited_s: float = 0.0,
     ) -> Verdict | UnderWay:
         """Return the verdict on `request` if nothing has to be waited for, else what `finish` waits for.
 
@@ -216,7 +254,7 @@ class AsyncWAFService:
         """
         serving = self._serving_now()
         try:
-            begun = serving.stage.begin(serving.engine, request, deadline_s, request_id, alone=True)
+            begun = serving.stage.begin(serving.engine, request, deadline_s, request_id, waited_s, alone=True)
             if begun.done:
                 return self._record(request, serving.stage.judge(begun, begun.failure))
         except (Overloaded, NotReady) as error:
@@ -233,12 +271,16 @@ class AsyncWAFService:
             raise
 
     async def check_many(
-        self, requests: Sequence[HTTPRequest], *, deadlines_s: Sequence[float | None] | None = None
+        self,
+        requests: Sequence[HTTPRequest],
+        *,
+        deadlines_s: Sequence[float | None] | None = None,
+        waited_s: float = 0.0,
     ) -> list[Verdict]:
         """Return the verdicts on `requests`, in order. What the queue has no room for is degraded `overloaded`.
 
-        An item's own deadline counts from now, the service's from the moment at which its turn comes. Raises
-        `Overloaded` if there was room for none of them, and `NotReady`.
+        An item's own deadline counts from `waited_s` seconds ago, the service's from the moment at which its turn
+        comes. Raises `Overloaded` if there was room for none of them, and `NotReady`.
         """
         deadlines = deadlines_s if deadlines_s is not None else [None] * len(requests)
         if len(deadlines) != len(requests):
@@ -247,7 +289,7 @@ class AsyncWAFService:
             validate_deadline(deadline_s, field=f"requests[{index}].deadline_s")
         serving = await self._serving()
         verdicts: list[Verdict] = []
-        asked_at = time.monotonic()
+        asked_at = time.monotonic() - waited_s
         for start in range(0, len(requests), _WAVE):
             late_s = time.monotonic() - asked_at
             wave = [

@@ -23,10 +23,17 @@ from vedette.inference.prepared import Prepared, Slice
 from vedette.inference.queue_manager import QueueObserver, QueueStats, RequestQueueManager
 from vedette.verdict import Degraded, Verdict
 
-ON_LOOP_BYTES = 8 * 1024  # a request up to this size is parsed on the event loop, at worst some 2 ms
+ON_LOOP_BYTES = 8 * 1024  # a request up to this size is parsed on the event loop,
+ON_LOOP_PIECES = 100  # unless it falls into so many arguments, members or cookies: each can cost 30 µs
+_ALWAYS_ON_LOOP_BYTES = 1024  # not worth counting; at worst 250 pieces
 INLINE_TOKENS = 128  # so many are run on the event loop: at worst 1 ms, where a thread costs a tenth of that to wake
 SLICE_TOKENS = 8192  # a request's share of a batch; a large one waits its turn again after each
-_ANSWER_MARGIN_S = 0.025  # inference stops this long before the deadline, so that a partial answer is in time
+# An answer is due this long before its deadline, or as long as the event loop was late of late, at most such a share of
+# the time there is; inference stops as long before that again, so that a partial answer is in time too.
+_MARGIN_S, _MARGIN_SHARE = 0.025, 0.1
+_LATE_SHARE = 0.5
+_LATE_KEPT = 0.9  # of a lag, at each new one; the monitor tells twenty a second
+STUCK_AFTER_S = 20.0  # a batch takes milliseconds, on a starved machine a second: a thread that runs so long hangs
 _LARGE_WAITING = 64  # large requests that wait for the parsing thread
 
 _log = logging.getLogger(__name__)
@@ -82,8 +89,9 @@ class CheckStage:
         self._stage_timeout_s = stage.timeout
         self._max_workers = max_workers
         self._observer = observer
+        self._late_s = 0.0
         self._parser: RequestQueueManager[_Reading, Prepared] = RequestQueueManager(
-            _prepare, max_size=_LARGE_WAITING, max_batch=1, name="parse"
+            _prepare, max_size=_LARGE_WAITING, max_batch=1, stuck_after_s=STUCK_AFTER_S, name="parse"
         )
         self._queue: RequestQueueManager[_Work, None] = RequestQueueManager(
             _infer,
@@ -93,6 +101,7 @@ class CheckStage:
             cost=lambda work: work.piece.cost,
             window_s=queue.batch_window_ms / 1000,
             max_workers=max_workers,
+            stuck_after_s=STUCK_AFTER_S,
             observer=observer,
         )
 
@@ -107,6 +116,13 @@ class CheckStage:
         await self._parser.close(drain_s)
         await self._queue.close(max(0.0, until - time.monotonic()))
 
+    def note_loop_lag(self, seconds: float) -> None:
+        """Take in how late the event loop runs: answers are made ready so much earlier."""
+        self._late_s = max(seconds, _LATE_KEPT * self._late_s)
+
+    def _margin(self, allowed_s: float) -> float:
+        return max(min(_MARGIN_S, _MARGIN_SHARE * allowed_s), min(self._late_s, _LATE_SHARE * allowed_s))
+
     def stats(self) -> QueueStats:
         """Return a snapshot of the model's queue."""
         return self._queue.stats()
@@ -117,18 +133,23 @@ class CheckStage:
         request: HTTPRequest,
         deadline_s: float | None,
         request_id: str | None,
+        waited_s: float = 0.0,
         *,
         alone: bool = False,
     ) -> Begun:
         """Prepare `request` and queue what the model has to read. Raises `Overloaded` or `NotReady`.
 
-        `deadline_s` may shorten the service's own deadline. A request that comes `alone` may be run here, where it is
+        `deadline_s` may shorten the service's own deadline; both count from `waited_s` seconds ago. If the answer was
+        due before now, nothing is done, and `finish` tells. A request that comes `alone` may be run here, where it is
         small; others of its batch would keep it company in the queue.
         """
         now = time.monotonic()
-        deadline = now + (self._timeout_s if deadline_s is None else min(deadline_s, self._timeout_s))
+        allowed_s = self._timeout_s if deadline_s is None else min(deadline_s, self._timeout_s)
+        deadline = now - waited_s + allowed_s - self._margin(allowed_s)
         begun = Begun(engine, request, request_id, now, deadline)
-        if _size(request) > ON_LOOP_BYTES:
+        if now >= deadline:
+            return begun
+        if _is_large(request):
             with contextlib.suppress(DeadlineExceeded):  # `finish` tells
                 begun.preparing = self._parser.submit(_Reading(engine, request, request_id), deadline=deadline)
             return begun
@@ -147,7 +168,7 @@ class CheckStage:
             return
         now = time.monotonic()
         begun.deadline = min(begun.deadline, now + self._stage_timeout_s)
-        until = begun.deadline - min(_ANSWER_MARGIN_S, 0.2 * (begun.deadline - now))
+        until = begun.deadline - self._margin(begun.deadline - now)
         begun.rest = prepared.slices(SLICE_TOKENS, until=until)
         try:
             begun.first = self._submit(begun, next(begun.rest))
@@ -267,6 +288,10 @@ def _degraded(error: ServiceError) -> Degraded | None:
     return Degraded.MODEL_FAILED if isinstance(error, InferenceFailed) else None
 
 
-def _size(request: HTTPRequest) -> int:
-    """Characters and bytes that have to be read."""
-    return len(request.target) + len(request.body) + sum(len(value) for _, value in request.headers)
+def _is_large(request: HTTPRequest) -> bool:
+    """Whether reading `request` could take the event loop more than a few milliseconds."""
+    size = len(request.target) + len(request.body) + sum(len(value) for _, value in request.headers)
+    if size <= _ALWAYS_ON_LOOP_BYTES or size > ON_LOOP_BYTES:
+        return size > ON_LOOP_BYTES
+    pieces = request.target.count("&") + request.body.count(b"&") + request.body.count(b",")
+    return pieces + sum(value.count(";") for _, value in request.headers) > ON_LOOP_PIECES

@@ -288,7 +288,9 @@ class Engine:
     def warm_up(self) -> None:
         """Run the model once for each width, so that the first request pays no set-up. Raises what the model raises."""
         for width in range(BUCKET, self._tokenizer.max_tokens + 1, BUCKET):
-            self.runtime.run(np.ones((1, width), dtype=np.int64))
+            output = self.runtime.run(np.ones((1, width), dtype=np.int64))
+            if not np.isfinite(output.logits).all():
+                raise InferenceFailed("the model's first run gave no numbers")
 
 
 def _list_unread(prepared: Prepared, slots: set[int], reason: str, out: list[NotInspected]) -> None:

@@ -6,7 +6,8 @@
    NotReady     (a timer per item)    items are left out            exactly the items at fault
 
 Promises: every caller gets one result or one named error, also at shutdown and when a worker fails or hangs; nothing
-expired or cancelled reaches `process`; no more than `max_size` items wait. The next batch forms while one runs, so no
+expired or cancelled reaches `process`; no more than `max_size` items wait, and none begins to wait for longer, at the
+pace of the last batches, than its deadline allows. The next batch forms while one runs, so no
 waiting window is needed to fill batches under load. All bookkeeping happens on the event loop, which therefore needs
 no lock; worker threads only run `process` and hand the outcome back in one loop call per batch.
 
@@ -29,6 +30,7 @@ from vedette.inference.worker import Batch, Entry, Worker
 T = TypeVar("T")
 R = TypeVar("R")
 
+_PACE_WEIGHT = 0.2
 _log = logging.getLogger(__name__)
 
 
@@ -118,6 +120,8 @@ class RequestQueueManager(Generic[T, R]):
         self._submitted = self._completed = self._overloaded = self._refused = 0
         self._expired = self._cancelled = self._failed = 0
         self._batches = self._batched_items = self._largest_size = 0
+        self._waiting_cost = 0
+        self._pace_s = 0.0  # a worker's time for one unit of cost, averaged over the last batches
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -154,6 +158,7 @@ class RequestQueueManager(Generic[T, R]):
             _log.warning("%s queue: closed with %d items unfinished", self._name, self._unfinished())
         unfinished = [*self._waiting, *(entry for batch in self._running for entry in batch.entries)]
         self._waiting.clear()
+        self._waiting_cost = 0
         for entry in unfinished:
             self._fail(entry, NotReady("the service closed before this request was finished"))
         for worker in self._running.values():
@@ -207,6 +212,9 @@ class RequestQueueManager(Generic[T, R]):
         if len(self._waiting) >= self._max_size:
             self._overloaded += 1
             raise Overloaded(f"the queue is full ({self._max_size} requests wait)", retry_after_s=1.0)
+        if deadline is not None and self._waiting_cost * self._pace_s > (deadline - now) * self._max_workers:
+            self._overloaded += 1
+            raise Overloaded("more work waits than can be done before the deadline", retry_after_s=1.0)
         future: asyncio.Future[R] = loop.create_future()
         entry: Entry[T, R] = Entry(item, future, now, deadline, self._cost(item) if self._cost else 1)
         if deadline is not None:
@@ -215,6 +223,7 @@ class RequestQueueManager(Generic[T, R]):
         entry.withdraw = self._withdraw
         self._submitted += 1
         self._waiting[entry] = None
+        self._waiting_cost += entry.cost
         self._largest_size = max(self._largest_size, len(self._waiting))
         self._report_size()
         self._schedule_pump()
@@ -224,16 +233,20 @@ class RequestQueueManager(Generic[T, R]):
         """The caller went away: forget the item, wherever it is."""
         self._cancelled += 1
         if entry in self._waiting:
-            del self._waiting[entry]
+            self._take(entry)
             self._report_size()
             self._check_drained()
 
     def _expire(self, entry: Entry[T, R]) -> None:
         if entry in self._waiting:
-            del self._waiting[entry]
+            self._take(entry)
             self._report_size()
         self._fail(entry, DeadlineExceeded("the deadline passed before a result was ready"))
         self._check_drained()
+
+    def _take(self, entry: Entry[T, R]) -> None:
+        del self._waiting[entry]
+        self._waiting_cost -= entry.cost
 
     def _fail(self, entry: Entry[T, R], error: ServiceError) -> None:
         if entry.future.done():
@@ -291,7 +304,7 @@ class RequestQueueManager(Generic[T, R]):
             entry = next(iter(self._waiting))
             if entries and self._max_batch_cost is not None and total + entry.cost > self._max_batch_cost:
                 break
-            del self._waiting[entry]
+            self._take(entry)
             if entry.future.done():
                 continue
             if entry.deadline is not None and now >= entry.deadline:
@@ -305,7 +318,7 @@ class RequestQueueManager(Generic[T, R]):
         self._batched_items += len(entries)
         if self._observer is not None:
             self._observer.on_batch(len(entries), total, [now - entry.enqueued_at for entry in entries])
-        return Batch(entries, now)
+        return Batch(entries, total, now)
 
     # -- handing out results -------------------------------------------------------------------------------------
 
@@ -318,6 +331,7 @@ class RequestQueueManager(Generic[T, R]):
             return
         self._idle.append(worker)
         now = time.monotonic()
+        self._pace_s += _PACE_WEIGHT * ((now - batch.started_at) / max(1, batch.cost) - self._pace_s)
         for entry, outcome in zip(batch.entries, batch.outcomes, strict=True):
             if entry.future.done():
                 continue

@@ -66,12 +66,13 @@ class Done(Generic[R]):
 
 
 class Batch(Generic[T, R]):
-    """Entries that run together, and afterwards one outcome for each."""
+    """Entries that run together, their cost, and afterwards one outcome for each."""
 
-    __slots__ = ("entries", "outcomes", "started_at", "worker")
+    __slots__ = ("cost", "entries", "outcomes", "started_at", "worker")
 
-    def __init__(self, entries: list[Entry[T, R]], started_at: float) -> None:
+    def __init__(self, entries: list[Entry[T, R]], cost: int, started_at: float) -> None:
         self.entries = entries
+        self.cost = cost
         self.started_at = started_at
         self.outcomes: list[Done[R] | ServiceError] = []
         self.worker: Worker[T, R] | None = None

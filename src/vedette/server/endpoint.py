@@ -18,14 +18,20 @@ from vedette.sinks.metrics import Metrics
 # An id is only for correlation, so anybody may give one; what could break a log line or a header is not taken.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:\-]{1,128}\Z")
 _NONE: dict[str, Any] = {}
+FULL, WAITED = "vedette.full", "vedette.waited"  # ASGI extensions: what the gate says of the call
 _OUTCOMES = {413: "too_large", 429: "rate_limited", 500: "failed"}
 _log = structlog.get_logger(__name__)
 
 
-class Call:
-    """One call of the API: who calls, under which id, and where its body comes from."""
+def too_many_calls() -> ApiError:
+    """Return the refusal of a call that the gate does not let in."""
+    return ApiError("overloaded", "more calls wait than can be answered in time", retry_after_s=1)
 
-    __slots__ = ("believed", "caller", "headers", "receive", "request_id")
+
+class Call:
+    """One call of the API: who calls, under which id, how long it has waited, and where its body comes from."""
+
+    __slots__ = ("believed", "caller", "headers", "receive", "request_id", "waited_s")
 
     def __init__(
         self,
@@ -33,6 +39,7 @@ class Call:
         client: tuple[str, int] | None,
         receive: Receive,
         addresses: ClientAddresses,
+        waited_s: float = 0.0,
     ) -> None:
         self.headers = headers
         peer = client[0] if client else UNKNOWN
@@ -40,6 +47,7 @@ class Call:
         self.caller = addresses.caller(peer, self.headers) if self.believed else peer
         self.request_id = request_id_of(self.headers)
         self.receive = receive
+        self.waited_s = waited_s
 
 
 Handler = Callable[[Call], Awaitable[bytes]]
@@ -57,10 +65,13 @@ async def answer_post(
     scope: Any, receive: Receive, send: Send, handler: Handler, addresses: ClientAddresses, metrics: Metrics
 ) -> None:
     """Run `handler` and send what it returns, or the error that it ended in; `metrics` count the refusals."""
-    call = Call(scope["headers"], scope.get("client"), receive, addresses)
+    waited_s = scope.get("extensions", _NONE).get(WAITED, 0.0)
+    call = Call(scope["headers"], scope.get("client"), receive, addresses, waited_s)
     try:
         if scope["method"] != "POST":
             raise ApiError("method_not_allowed", "use POST", headers=[(b"allow", b"POST")])
+        if scope.get("extensions", _NONE).get(FULL):
+            raise too_many_calls()
         body = await handler(call)
     except Disconnected:
         return

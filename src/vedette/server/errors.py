@@ -29,6 +29,8 @@ CODES = {
     "headers_too_large": 431,
     "request_timeout": 408,
     "rate_limited": 429,
+    "unauthorized": 401,
+    "model_refused": 409,
     "not_found": 404,
     "method_not_allowed": 405,
     "internal_error": 500,

@@ -21,8 +21,10 @@ from vedette.server.schemas import (
     CheckResponse,
     ErrorResponse,
     HealthResponse,
+    ReloadResponse,
 )
 
+ADMIN = "admin_token"
 _REF = "#/components/schemas/{name}"
 
 # RFC 9110 section 5.6.2, 5.5; RFC 4648 section 4
@@ -91,6 +93,12 @@ _ERRORS = {
     503: "The queue is full, or the service starts or drains; come back after `Retry-After` seconds.",
 }
 
+_ADMIN_ERRORS = {
+    401: "The token is missing or wrong.",
+    404: "Switched off: no `waf_service.admin_token` is set.",
+    409: "The new bundle is refused; the message says why. The model in service stays.",
+}
+
 
 def build_openapi(app: FastAPI) -> dict[str, Any]:
     """Return the document, the same on every call."""
@@ -98,6 +106,7 @@ def build_openapi(app: FastAPI) -> dict[str, Any]:
         title=app.title, version=__version__, summary=app.summary, description=app.description, routes=app.routes
     )
     document.setdefault("components", {})["schemas"] = _schemas()
+    document["components"]["securitySchemes"] = {ADMIN: {"type": "http", "scheme": "bearer"}}
     paths = document["paths"]
     paths["/check"] = {"post": _check_operation()}
     paths["/check/batch"] = {"post": _batch_operation()}
@@ -117,7 +126,10 @@ def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def _schemas() -> dict[str, Any]:
-    structs = (CheckRequest, BatchCheckRequest, CheckResponse, BatchCheckResponse, ErrorResponse, HealthResponse)
+    structs = (
+        CheckRequest, BatchCheckRequest, CheckResponse, BatchCheckResponse, ErrorResponse, HealthResponse,
+        ReloadResponse,
+    )  # fmt: skip
     _, schemas = msgspec.json.schema_components(structs, ref_template=_REF)
     # `CheckResponse` is the verdict itself; the document calls it by the name that API users know.
     schemas["CheckResponse"] = {**schemas.pop("Verdict"), "title": "CheckResponse"}
@@ -215,7 +227,7 @@ def _answer(description: str, struct: type[msgspec.Struct], examples: dict[str, 
 
 def _error(status: int) -> dict[str, Any]:
     answer: dict[str, Any] = {
-        "description": _ERRORS[status],
+        "description": (_ERRORS | _ADMIN_ERRORS)[status],
         "content": {"application/json": {"schema": schema_of(ErrorResponse)}},
     }
     if status in (429, 503):

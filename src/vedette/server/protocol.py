@@ -7,6 +7,7 @@ uvicorn waits for a request head without limit of size or time. Here each of the
     bytes that are no HTTP                  400 invalid_http
     answer not taken for 30 s               connection dropped
     more than 16,384 connections            503 overloaded
+    more calls than can be answered in time 503 overloaded        (see `gate`; the connection stays)
 
 A slow client costs one idle socket and a timer that looks at it every few seconds, never a thread or a place in the
 queue; a client that closes its sending side is closed. Requests pay three assignments for all this.
@@ -23,11 +24,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from vedette.server.body import may_still_be_sending
+from vedette.server.endpoint import FULL, WAITED, request_id_of, too_many_calls
 from vedette.server.errors import ApiError, new_request_id
+from vedette.server.gate import ALWAYS, Gate
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
 
 MAX_HEAD_BYTES = 64 * 1024  # nginx takes 4 x 8 KiB, Node 16 KiB; the target is inside the JSON here, so this is ample
 MIN_BYTES_PER_S = 16 * 1024  # a 16-MiB body may take 17 minutes; a byte a second ends with the grace
@@ -59,6 +66,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._body = b""
         self._answered_at: float | None = None  # since when the connection is idle, after a short answer
         self._last = False
+        self._begun = False  # whether the application that starts has only to say the rest
+        self._gate: Gate | None = getattr(self.app, "gate", None)
+        self._shed: list[bytes] = []  # answers to calls that the gate refused
+        self._rested_s = 0.0  # for how long nothing was read because of that
         self._refused = False
         self._in_head = True
         self._received = 0  # bytes of the request that is being read
@@ -100,14 +111,23 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if handler is not None and self._may_be_short():
             self._handler = handler
             self._body = b""
-        else:
-            self._start()
+            return
+        full = False
+        if self._gate is not None and self._gate.waiting >= ALWAYS:
+            full = self._gate.refuses(self.url)
+            if full and self._is_simple():
+                self._shed_call(self._gate)
+                return
+        self._start(full=full)
 
     def _may_be_short(self) -> bool:
         """Whether the request is a plain POST of a small body, and it is its turn to be answered."""
         cycle = cast("RequestResponseCycle | None", self.cycle)
         if (
-            (cycle is not None and not cycle.response_complete)
+            self._shed  # this one is not refused, and answers keep their order
+            or self._rested_s  # it may have waited
+            or (self._gate is not None and not self._gate.has_room_in_this_turn())
+            or (cycle is not None and not cycle.response_complete)
             or self.expect_100_continue
             or self.flow.write_paused
             or self.parser.get_method() != b"POST"
@@ -123,9 +143,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 return False
         return 0 <= length <= MAX_AT_ONCE_BYTES
 
-    def _start(self) -> None:
+    def _start(self, *, full: bool = False) -> None:
         """Go the way of ASGI, with what uvicorn prepares when a request begins."""
-        extensions: dict[str, Any] = {}
+        if self._shed:  # this one is not refused, or not so, and answers keep their order
+            self.write_shed()
+        extensions: dict[str, Any] = {FULL: full}
         self.scope = {
             "type": "http",
             "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
@@ -148,6 +170,64 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         else:
             self._body = self._body + body if self._body else body
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """Let the gate see when the call begins to wait for its first turn, and when it has it."""
+        gate, rested_s = self._gate, self._rested_s
+        if gate is None or self._begun:
+            super()._start_asgi_task(cycle, app)
+            return
+        self._rested_s = 0.0
+
+        async def begin(scope: Any, receive: Any, send: Any) -> None:
+            extensions, waited_s = scope["extensions"], gate.started() + rested_s
+            extensions[WAITED] = waited_s
+            extensions[FULL] = extensions[FULL] or gate.too_late(scope["raw_path"], waited_s)
+            await app(scope, receive, send)
+
+        gate.entered()
+        super()._start_asgi_task(cycle, begin)
+
+    def _is_simple(self) -> bool:
+        """Whether the call can be refused right here: nothing is due before it, its body is small, and it stays."""
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        if (cycle is not None and not cycle.response_complete) or self.pipeline or self.expect_100_continue:
+            return False
+        return self.parser.should_keep_alive() and not may_still_be_sending(self.headers)
+
+    def _shed_call(self, gate: Gate) -> None:
+        """Have the call answered 503 without a task of its own; the parser reads on over its body.
+
+        Not at once, but when the loop has read from all connections: the event loop would go on reading for as long
+        as refused clients ask anew (libuv asks the kernel up to 48 times in one turn), and nobody would be served.
+        """
+        request_id = (request_id_of(self.headers) or new_request_id()).encode()
+        if not self._shed:
+            gate.shed(self, self.loop)
+        self._shed += (_SHED_HEAD, str(_SHED_BYTES + len(request_id)).encode(), b"\r\n")
+        for name, value in self.server_state.default_headers:
+            self._shed += (name, b": ", value, b"\r\n")
+        self._shed += (b"\r\n", _SHED_BODY[0], request_id, _SHED_BODY[1])
+        self.cycle = _ANSWERED  # type: ignore[assignment]
+
+    def write_shed(self) -> None:
+        """Send the refusals that wait."""
+        if self._shed:
+            answers, self._shed = self._shed, []
+            if not self.transport.is_closing():
+                self.transport.write(b"".join(answers))
+                self.on_response_complete()
+
+    def rest(self) -> None:
+        """Read no more: what still comes waits in the kernel, and costs nothing."""
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def wake(self, rested_s: float) -> None:
+        """Read again; what is read next may have waited all the time."""
+        if not self.transport.is_closing():
+            self._rested_s = rested_s
+            self.transport.resume_reading()
+
     def on_message_complete(self) -> None:
         """Stop the clock: the whole request is here."""
         self._reading_since = None
@@ -161,11 +241,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         keep_alive = self.parser.should_keep_alive() and not self._last
         answer = handler(self.headers, self.client, self._body)
         if not isinstance(answer, bytes):
-            app, self.app = self.app, answer
+            app, self.app, self._begun = self.app, answer, True
             try:
                 self._start()
             finally:
-                self.app = app
+                self.app, self._begun = app, False
             self.cycle.keep_alive = keep_alive
             super().on_message_complete()
             return
@@ -244,6 +324,22 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._in_head or self._handler is not None:
             return cycle.response_complete
         return not cycle.response_started and not self.pipeline
+
+
+_SHED_BODY = too_many_calls().body("|").split(b"|")  # around the request's id
+_SHED_BYTES = sum(map(len, _SHED_BODY))
+_SHED_HEAD = STATUS_LINE[503] + b"content-type: application/json\r\nretry-after: 1\r\ncontent-length: "
+
+
+class _Answered:
+    """Stands for a call that was answered without a cycle of its own."""
+
+    response_started = response_complete = True
+    disconnected = keep_alive = True
+    message_event = asyncio.Event()
+
+
+_ANSWERED = _Answered()
 
 
 def _answer_at_once(cycle: RequestResponseCycle, body: bytes) -> bool:

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from vedette.config import WafServiceSettings
-from vedette.errors import RequestError
+from vedette.errors import Overloaded, RequestError
 from vedette.inference.async_waf_service import AsyncWAFService, UnderWay
 from vedette.inference.rate_limiter import Decision, RequestLimits
 from vedette.inference.redis_limits import RedisLimits
@@ -35,6 +35,7 @@ from vedette.verdict import Verdict
 T = TypeVar("T")
 ASGIApp = Callable[[Any, Receive, Send], Awaitable[None]]
 INLINE_BYTES = 64 * 1024
+DECODING = 64  # large bodies that wait for the decoding thread; as many as wait for the parsing thread after it
 _encode = msgspec.json.Encoder().encode
 
 
@@ -56,6 +57,7 @@ class CheckRoutes:
         self._addresses = addresses
         self._max_bytes = settings.max_request_bytes
         self._max_batch = settings.max_batch
+        self._decoding = 0
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="vedette-decode")
 
     def close(self) -> None:
@@ -103,11 +105,16 @@ class CheckRoutes:
         redis = self._redis
         self._limit(self._limits.hit(call.caller) if redis is None else await redis.hit(call.caller), 1)
         data = await read_body(call.receive, call.headers, limit=self._max_bytes)
+        waited_s = call.waited_s
         if len(data) <= INLINE_BYTES:
             reading = read_check(data, call.caller, believed=call.believed)
         else:
+            begun = time.monotonic()
             reading = await self._off_loop(lambda: read_check(data, call.caller, believed=call.believed))
-        verdict = await self._service.check(reading.request, deadline_s=reading.deadline_s, request_id=call.request_id)
+            waited_s += time.monotonic() - begun
+        verdict = await self._service.check(
+            reading.request, deadline_s=reading.deadline_s, request_id=call.request_id, waited_s=waited_s
+        )
         return encode(verdict)
 
     async def _batch(self, call: Call) -> bytes:
@@ -124,7 +131,9 @@ class CheckRoutes:
             hit = self._limits.hit(call.caller, rest) if redis is None else await redis.hit(call.caller, rest)
             self._limit(hit, rest)
         results = await self._service.check_many(
-            [reading.request for reading in readings], deadlines_s=[reading.deadline_s for reading in readings]
+            [reading.request for reading in readings],
+            deadlines_s=[reading.deadline_s for reading in readings],
+            waited_s=call.waited_s,
         )
         elapsed_ms = (time.perf_counter() - started) * 1e3
         return encode(BatchCheckResponse(results=list(results), processing_time_ms=elapsed_ms))
@@ -144,7 +153,14 @@ class CheckRoutes:
         )
 
     async def _off_loop(self, read: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._decoder, read)
+        if self._decoding >= DECODING:
+            self._metrics.refused(Overloaded.outcome)
+            raise Overloaded("too many large bodies wait to be read")
+        self._decoding += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._decoder, read)
+        finally:
+            self._decoding -= 1
 
 
 async def _raise(error: Exception, _call: Call) -> bytes:

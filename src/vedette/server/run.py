@@ -5,7 +5,7 @@
 Whatever can be wrong is found before a connection is accepted: the address is bound first (bound, not listening, so a
 port in use is known before the model is read), the model next. Calls that come in meanwhile are refused by the kernel.
 A first signal stops accepting and lets calls in flight finish within `waf_service.drain_timeout`; a second SIGINT ends
-at once.
+at once. SIGHUP reloads the model, in every worker (see `reload`).
 
 Exit status: 0 stopped as asked · 2 a setting cannot be used, the port included · 3 the model bundle is incomplete,
 altered or unsafe · 4 a backend is not installed · 5 the model failed its first run. docs/cli.md lists all of them.
@@ -21,7 +21,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from vedette.server.app import VedetteAPI, create_app
 from vedette.server.client_address import ClientAddresses
 from vedette.server.log_setup import configure_logging
 from vedette.server.protocol import BoundedHttpProtocol
+from vedette.server.reload import hangups_held, watched_directory
 from vedette.server.summary import Loaded, print_summary
 from vedette.sinks.metrics import Metrics
 from vedette.sinks.shared_cells import SharedCells
@@ -83,17 +84,15 @@ def serve(settings: Settings) -> None:
     """Serve until a signal comes. Raises `ConfigError`, `BundleError` or `BackendUnavailable` before it listens."""
     configure_logging()
     ClientAddresses(settings.waf_service.trusted_proxies)
+    watched_directory(settings.waf_service)
     if settings.inference.rate_limiting.redis_url is not None:
         connection_maker(settings.inference.rate_limiting.redis_url)
-    bound = bind(settings.waf_service.host, settings.waf_service.port)
-    try:
+    with hangups_held(), bind(settings.waf_service.host, settings.waf_service.port) as bound:
         if settings.waf_service.workers == 1:
             with asyncio.Runner(loop_factory=new_event_loop) as runner:
                 runner.run(_serve_here(settings, bound))
         else:
             _serve_with_workers(settings, bound)
-    finally:
-        bound.close()
 
 
 async def _serve_here(settings: Settings, bound: socket.socket) -> None:
@@ -102,7 +101,7 @@ async def _serve_here(settings: Settings, bound: socket.socket) -> None:
     try:
         _listen(bound)
         print_summary(settings, Loaded.of(service), bound)
-        app = create_app(settings, service, freeze_gc=True)
+        app = create_app(settings, service, own_process=True)
         await Server(server_config(settings, app)).serve(sockets=[bound])
     finally:
         await service.close()
@@ -115,9 +114,30 @@ def _serve_with_workers(settings: Settings, bound: socket.socket) -> None:
     _listen(bound)
     print_summary(settings, loaded, bound)
     shared = Metrics.shared_memory(settings.waf_service.workers)
-    config = server_config(settings, partial(worker_app, settings, shared), factory=True)
-    Multiprocess(config, sockets=[bound]).run()
+    config = server_config(settings, partial(worker_app, settings, os.getpid(), shared), factory=True)
+    Supervisor(config, sockets=[bound]).run()
     _log.info("stopped")
+
+
+class Supervisor(Multiprocess):
+    """uvicorn's supervisor, which passes `SIGHUP` on to its workers instead of starting them anew.
+
+    The signal stays blocked here (see `hangups_held`) and is looked for where uvicorn looks for others.
+    """
+
+    def handle_signals(self) -> None:
+        """Handle what came; called every half second."""
+        super().handle_signals()  # a thread of a library that was there before the signal was blocked may have taken it
+        if hasattr(signal, "SIGHUP") and signal.SIGHUP in signal.sigpending():
+            signal.sigwait([signal.SIGHUP])
+            self.handle_hup()
+
+    def handle_hup(self) -> None:
+        """Let every worker reload its model."""
+        for process in self.processes:
+            if process.pid is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGHUP)
 
 
 async def _try_out(settings: Settings) -> Loaded:
@@ -126,10 +146,16 @@ async def _try_out(settings: Settings) -> Loaded:
         return Loaded.of(service)
 
 
-def worker_app(settings: Settings, shared: SharedCells) -> VedetteAPI:
-    """Return the application of one worker process, which counts in `shared`."""
+def worker_app(settings: Settings, supervisor: int, shared: SharedCells) -> VedetteAPI:
+    """Return the application of one worker process, which counts in `shared` and whose `supervisor` (a process id)
+    tells the others to reload."""
     configure_logging()
-    return create_app(settings, freeze_gc=True, shared=shared)
+
+    def pass_on() -> None:
+        if os.getppid() == supervisor and hasattr(signal, "SIGHUP"):  # and not whoever adopted us
+            os.kill(supervisor, signal.SIGHUP)
+
+    return create_app(settings, own_process=True, pass_on=pass_on, shared=shared)
 
 
 def server_config(settings: Settings, app: Any, *, factory: bool = False) -> uvicorn.Config:

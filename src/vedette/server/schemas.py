@@ -116,6 +116,13 @@ class HealthResponse(Struct, frozen=True, kw_only=True):
     model_version: str | None
 
 
+class ReloadResponse(Struct, frozen=True, kw_only=True):
+    """The model served after a reload, and whether it is another one than before."""
+
+    model_version: str
+    changed: bool
+
+
 class _Envelope(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     requests: list[Raw]
 

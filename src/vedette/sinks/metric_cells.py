@@ -123,6 +123,12 @@ WITHOUT_STORE = _labelled(
     "policy",
     ["local", "allow", "refuse"],
 )
+MODEL_RELOADS = _labelled(
+    "vedette_model_reloads",
+    "Reloads of the model: swapped, unchanged (it is the one that is served), refused.",
+    "outcome",
+    ["swapped", "unchanged", "refused"],
+)
 STORE_WORKERS = Metric(
     "vedette_rate_limit_store_workers",
     "Workers whose rate limits the shared store decides; where there are fewer than vedette_workers and redis_url is "
@@ -141,7 +147,7 @@ CPU_SECONDS = Metric("vedette_process_cpu_seconds", "Total user and system CPU t
 
 METRICS = (
     *(REQUESTS, ANOMALIES, DEGRADED, RATE_LIMIT_DECISIONS, STORE_FAILURES, WITHOUT_STORE, STORE_WORKERS),
-    *(BATCH_TOKENS, QUEUE_SIZE, EVENTS_DROPPED),
+    *(MODEL_RELOADS, BATCH_TOKENS, QUEUE_SIZE, EVENTS_DROPPED),
     *(MEMORY_HITS, MEMORY_MISSES, MEMORY_EVICTED, MEMORY_BYTES, MEMORY_ENTRIES, CPU_SECONDS),
 )
 

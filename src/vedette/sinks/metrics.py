@@ -173,6 +173,10 @@ class Metrics:
         for wait_s in waits_s:
             self._wait(wait_s)
 
+    def reloaded(self, outcome: str) -> None:
+        """Count a reload of the model: swapped, unchanged, refused."""
+        self._cells[layout.MODEL_RELOADS.at(outcome)] += 1.0
+
     def observe_event_loop_lag(self, seconds: float) -> None:
         """Note the event loop's lag."""
         self._lag(seconds)
