@@ -190,9 +190,9 @@ def test_an_empty_queue_takes_work_whatever_the_pace() -> None:
     async def story() -> None:
         queue = RequestQueueManager(Gate(), max_batch=4)
         await queue.start()
-        queue._pace_s = 1000.0
+        queue._past_s, queue._past_cost = 1000.0, 1.0
         assert await queue.submit(1, deadline=time.monotonic() + 5) == 2
-        assert queue._pace_s < 1000.0
+        assert queue._past_s < 1000.0
         for _ in range(3):  # withdrawn and expired work is not counted as waiting
             gone = queue.submit(1, deadline=time.monotonic() + 5)
             gone.cancel()

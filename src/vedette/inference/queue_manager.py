@@ -30,7 +30,7 @@ from vedette.inference.worker import Batch, Entry, Worker
 T = TypeVar("T")
 R = TypeVar("R")
 
-_PACE_WEIGHT = 0.2
+_PAST_KEPT = 0.9  # of the time and the cost of past batches, at each new one
 _log = logging.getLogger(__name__)
 
 
@@ -121,7 +121,7 @@ class RequestQueueManager(Generic[T, R]):
         self._expired = self._cancelled = self._failed = 0
         self._batches = self._batched_items = self._largest_size = 0
         self._waiting_cost = 0
-        self._pace_s = 0.0  # a worker's time for one unit of cost, averaged over the last batches
+        self._past_s = self._past_cost = 0.0  # of the last batches, each weighing less than the one after it
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -129,6 +129,11 @@ class RequestQueueManager(Generic[T, R]):
     def is_open(self) -> bool:
         """Whether `submit` takes items."""
         return self._loop is not None and not self._draining
+
+    @property
+    def _waiting_s(self) -> float:
+        """Seconds that a worker would need for what waits, at the pace of the last batches."""
+        return self._waiting_cost * self._past_s / self._past_cost if self._past_cost else 0.0
 
     @property
     def size(self) -> int:
@@ -212,7 +217,7 @@ class RequestQueueManager(Generic[T, R]):
         if len(self._waiting) >= self._max_size:
             self._overloaded += 1
             raise Overloaded(f"the queue is full ({self._max_size} requests wait)", retry_after_s=1.0)
-        if deadline is not None and self._waiting_cost * self._pace_s > (deadline - now) * self._max_workers:
+        if deadline is not None and self._waiting_s > (deadline - now) * self._max_workers:
             self._overloaded += 1
             raise Overloaded("more work waits than can be done before the deadline", retry_after_s=1.0)
         future: asyncio.Future[R] = loop.create_future()
@@ -331,7 +336,8 @@ class RequestQueueManager(Generic[T, R]):
             return
         self._idle.append(worker)
         now = time.monotonic()
-        self._pace_s += _PACE_WEIGHT * ((now - batch.started_at) / max(1, batch.cost) - self._pace_s)
+        self._past_s = _PAST_KEPT * self._past_s + now - batch.started_at
+        self._past_cost = _PAST_KEPT * self._past_cost + batch.cost
         for entry, outcome in zip(batch.entries, batch.outcomes, strict=True):
             if entry.future.done():
                 continue
