@@ -290,8 +290,8 @@ def _degraded(error: ServiceError) -> Degraded | None:
 
 def _is_large(request: HTTPRequest) -> bool:
     """Whether reading `request` could take the event loop more than a few milliseconds."""
-    size = len(request.target) + len(request.body) + sum(len(value) for _, value in request.headers)
+    size = len(request.target) + len(request.body) + sum([len(value) for _, value in request.headers])
     if size <= _ALWAYS_ON_LOOP_BYTES or size > ON_LOOP_BYTES:
         return size > ON_LOOP_BYTES
     pieces = request.target.count("&") + request.body.count(b"&") + request.body.count(b",")
-    return pieces + sum(value.count(";") for _, value in request.headers) > ON_LOOP_PIECES
+    return pieces + sum([value.count(";") for _, value in request.headers]) > ON_LOOP_PIECES

@@ -16,6 +16,7 @@ import msgspec
 
 from vedette.errors import RequestError
 from vedette.http_request import HTTPRequest, validate_headers, validate_method
+from vedette.parsing.native_reading import native
 
 _JSON_TYPE = ("Content-Type", "application/json")
 _KEYS = frozenset(("method", "path", "query_params", "headers", "body", "client_ip", "deadline_s"))
@@ -44,7 +45,7 @@ def build_request(
         raise RequestError("must be a string", field="path")
     if client_ip is not None and not isinstance(client_ip, str):
         raise RequestError("must be a string", field="client_ip")
-    pairs = validate_headers(_pairs(headers)) if headers else ()
+    pairs = _headers(headers) if headers else ()
     content, is_json = _body(body)
     if (is_json or body_is_json) and not any(name.lower() == "content-type" for name, _ in pairs):
         pairs = (*pairs, _JSON_TYPE)
@@ -78,6 +79,14 @@ def validate_deadline(deadline_s: Any, *, field: str = "deadline_s") -> float | 
     if isinstance(deadline_s, bool) or not isinstance(deadline_s, int | float) or not deadline_s > 0:
         raise RequestError("must be a positive number of seconds", field=field)
     return float(deadline_s)
+
+
+def _headers(headers: Any) -> tuple[tuple[str, str], ...]:
+    if native is not None and type(headers) is list:
+        pairs = native.valid_headers(headers)
+        if pairs is not None:
+            return pairs
+    return validate_headers(_pairs(headers))
 
 
 def _pairs(headers: Any) -> tuple[tuple[str, str], ...]:

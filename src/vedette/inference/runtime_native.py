@@ -69,6 +69,7 @@ class NativeRuntime:
             self._model = self._laid_out(load(weights.read()), bundle.config)
         except (SafetensorError, KeyError, ValueError) as error:
             raise BundleError(f"{where}: is not the checkpoint that the manifest describes: {error}") from error
+        self._address = ctypes.addressof(self._model)
         self._run = library.vedette_run
         self._run.argtypes = [_Pointer, _Pointer, _Size, _Size, _Pointer, _Pointer]
 
@@ -80,9 +81,7 @@ class NativeRuntime:
             raise InferenceFailed(f"a row may have {self._config.max_tokens} tokens, not {width}")
         logits = np.empty((rows, len(self._config.classes)), np.float32)
         evidence = np.empty((rows, width), np.float32)
-        failure = self._run(
-            ctypes.addressof(self._model), ids.ctypes.data, rows, width, logits.ctypes.data, evidence.ctypes.data
-        )
+        failure = self._run(self._address, _address(ids), rows, width, _address(logits), _address(evidence))
         if failure:
             raise InferenceFailed(f"native: {_REASONS.get(failure, failure)}")
         return ModelOutput(logits, evidence)
@@ -159,3 +158,9 @@ def why_unavailable(bundle: Bundle) -> str | None:
         return "it runs detectors with ReLU and sizes that are multiples of 16"
     library = native_library()
     return library if isinstance(library, str) else None
+
+
+def _address(array: NDArray[np.generic]) -> int:
+    """Return where the numbers of `array` lie; `array.ctypes` makes an object to tell that."""
+    address: int = array.__array_interface__["data"][0]
+    return address

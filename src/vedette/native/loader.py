@@ -52,6 +52,9 @@ class NativeModule(Protocol):
         """Part the headers that usually come again together from the others. How many values the former have if they
         are in the set together, else -1; these headers; the others."""
 
+    def valid_headers(self, pairs: list[tuple[str, str]], /) -> tuple[tuple[str, str], ...] | None:
+        """Return the pairs if `http_request.validate_headers` takes them all, else None."""
+
     def inert_count(self, memory: object, /) -> int:
         """Return how many are in the set."""
 

@@ -422,6 +422,39 @@ static PyObject *headers(PyObject *self, PyObject *const *args, Py_ssize_t count
     return answer;
 }
 
+static int is_token(const uint8_t *s, Py_ssize_t n) { /* RFC 9110 section 5.6.2 */
+    if (n < 1 || n > 256) return 0;
+    for (Py_ssize_t i = 0; i < n; i++)
+        if (!is_letter(s[i]) && !(s[i] >= '0' && s[i] <= '9') && (!s[i] || !strchr("!#$%&'*+-.^_`|~", s[i]))) return 0;
+    return 1;
+}
+
+/* valid_headers(pairs) -> the pairs as a tuple if all are what `validate_headers` takes, and tuples already, else None */
+static PyObject *valid_headers(PyObject *self, PyObject *pairs) {
+    (void)self;
+    Py_ssize_t count = PyList_Size(pairs);
+    if (count < 0) {
+        PyErr_Clear();
+        return py_none();
+    }
+    PyObject *checked = PyTuple_New(count);
+    for (Py_ssize_t i = 0; checked && i < count; i++) {
+        PyObject *pair = PyList_GetItem(pairs, i);
+        Py_ssize_t n = 0, m = 0;
+        const char *name = NULL, *value = NULL;
+        if (PyTuple_Size(pair) == 2 && (name = PyUnicode_AsUTF8AndSize(PyTuple_GetItem(pair, 0), &n)))
+            value = PyUnicode_AsUTF8AndSize(PyTuple_GetItem(pair, 1), &m);
+        if (!value || !is_token((const uint8_t *)name, n) || memchr(value, '\r', (size_t)m) ||
+            memchr(value, '\n', (size_t)m) || memchr(value, 0, (size_t)m)) {
+            PyErr_Clear();
+            Py_DecRef(checked);
+            return py_none();
+        }
+        PyTuple_SetItem(checked, i, py_new_ref(pair));
+    }
+    return checked;
+}
+
 static PyObject *inert_count(PyObject *self, PyObject *capsule) {
     (void)self;
     Inert *memory = PyCapsule_GetPointer(capsule, INERT);
@@ -679,6 +712,7 @@ static PyMethodDef METHODS[] = {
     {"remember_inert", (PyCFunction)(void (*)(void))remember_inert, METH_FASTCALL, NULL},
     {"remember_inert_group", (PyCFunction)(void (*)(void))remember_inert_group, METH_FASTCALL, NULL},
     {"inert_count", inert_count, METH_O, NULL},
+    {"valid_headers", valid_headers, METH_O, NULL},
     {"headers", (PyCFunction)(void (*)(void))headers, METH_FASTCALL, NULL},
     {"pieces", (PyCFunction)(void (*)(void))pieces, METH_FASTCALL, NULL},
     {"is_plain_pair", (PyCFunction)(void (*)(void))is_plain_pair, METH_FASTCALL, NULL},

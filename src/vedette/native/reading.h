@@ -123,12 +123,33 @@ static long undo_percent(const uint8_t *s, long n, uint8_t *to) {
 
 enum { LONGEST_AT_ONCE = 160, SHORTEST_PACKED = 12 }; /* http_tokenizer.WHOLE, values._MIN_BASE64 */
 
+/* Letters that no decoder touches: they have no compatibility form and are no Latin-1 that UTF-8 was taken for. */
+static inline int is_settled_letter(uint32_t c) {
+    return (c >= 0x400 && c <= 0x52F) || (c >= 0x5D0 && c <= 0x5EA) || (c >= 0x620 && c <= 0x64A) ||
+           (c >= 0x3041 && c <= 0x3096) || (c >= 0x30A1 && c <= 0x30FA) || (c >= 0x4E00 && c <= 0x9FFF) ||
+           (c >= 0xAC00 && c <= 0xD7A3);
+}
+
+/* UTF-8 that is valid -> code points. Returns how many, -1 for characters that a decoder could touch. */
+static long settled_points(const uint8_t *s, long n, uint32_t *to) {
+    long count = 0;
+    for (long i = 0; i < n;) {
+        uint32_t c = s[i++];
+        int more = c < 0x80 ? 0 : c < 0xE0 ? 1 : c < 0xF0 ? 2 : 3;
+        if (more) c &= 0x3Fu >> more;
+        for (; more && i < n; more--) c = c << 6 | (s[i++] & 0x3F);
+        if (c >= 0x80 && !is_settled_letter(c)) return -1;
+        to[count++] = c;
+    }
+    return count;
+}
+
 /* Whether a decoded text could be encoded once more, hold a document, or be base64: what only the twin unwraps. */
 static int may_hold_more(const uint8_t *s, long n) {
     int packed = n >= SHORTEST_PACKED, semicolon = 0, ampersand = 0;
     for (long i = 0; i < n; i++) {
         uint8_t c = s[i];
-        if (c >= 128 || c == '\\') return 1;
+        if (c == '\\') return 1;
         if (c == '%' && (escape_at(s, n, i) >= 0 || (i + 1 < n && (s[i + 1] | 32) == 'u'))) return 1;
         if (c == '&') {
             if (i + 1 < n && s[i + 1] == '#') return 1;
@@ -147,16 +168,26 @@ static int may_hold_more(const uint8_t *s, long n) {
 
 /* Whether nothing has to be read of a value as it was sent: unwrapped, it is one short text that the screen passes. */
 static int holds_nothing(const uint8_t *s, long n, int plus, enum Place place) {
-    uint8_t once[LONGEST_AT_ONCE], text[LONGEST_AT_ONCE];
-    if (n > LONGEST_AT_ONCE) return 0;
+    enum { ROOM = 9 * LONGEST_AT_ONCE }; /* three bytes a character, each escaped */
+    uint8_t once[ROOM], text[ROOM];
+    uint32_t points[ROOM];
+    int is_ascii = 1;
+    if (n > ROOM) return 0;
     for (long i = 0; i < n; i++) {
-        if (s[i] >= 128) return 0;
+        is_ascii &= s[i] < 128;
         once[i] = plus && s[i] == '+' ? ' ' : s[i];
     }
-    long length = undo_percent(once, n, text);
+    long length = is_ascii ? undo_percent(once, n, text) : n;
+    if (!is_ascii) {
+        if (memchr(once, '%', (size_t)n)) return 0;
+        memcpy(text, once, (size_t)n);
+    }
     if (length < 0 || may_hold_more(text, length)) return 0;
+    for (long i = 0; is_ascii && i < length; i++) is_ascii = text[i] < 128;
     gave_up = 0;
-    return is_inert_a(text, length, place, 1) && !gave_up;
+    if (is_ascii) return length <= LONGEST_AT_ONCE && is_inert_a(text, length, place, 1) && !gave_up;
+    long count = settled_points(text, length, points);
+    return count >= 0 && count <= LONGEST_AT_ONCE && is_inert_w(points, count, place, 1) && !gave_up;
 }
 
 static int is_name_of_cookie(const uint8_t *s, long n) {
