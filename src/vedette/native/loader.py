@@ -81,6 +81,9 @@ class NativeModule(Protocol):
     def is_plain_pair(self, name: str, value: str, /) -> bool | None:
         """As `values.is_plain_pair`."""
 
+    def may_be_base64(self, text: str, /) -> bool:
+        """Return False where `decoders.base64_text` would find nothing."""
+
     def percent(self, text: str, /) -> str | None:
         """As `decoders.percent`."""
 

@@ -527,8 +527,19 @@ static PyObject *is_plain_pair(PyObject *self, PyObject *const *args, Py_ssize_t
     for (long i = 0; i < m && i < 48; i++) if (value[i] >= 128) return py_bool(0);
     gave_up = 0;
     if (n > 64 || m > 48 || !PATTERN_MATCHES(plain_word, value, (long)m) || !is_plain_name(name, (long)n)) return answer(0);
-    if (n >= 12 && PATTERN_MATCHES(packed, name, (long)n)) return py_none();
+    if (is_packed(name, (long)n)) return py_none();
     return answer(1);
+}
+
+static PyObject *may_be_base64_text(PyObject *self, PyObject *text) {
+    Py_ssize_t n = 0;
+    (void)self;
+    const uint8_t *s = (const uint8_t *)PyUnicode_AsUTF8AndSize(text, &n);
+    if (!s) {
+        PyErr_Clear();
+        return py_bool(0);
+    }
+    return py_bool(may_be_base64(s, (long)n));
 }
 
 static PyObject *percent(PyObject *self, PyObject *text) {
@@ -717,6 +728,7 @@ static PyMethodDef METHODS[] = {
     {"pieces", (PyCFunction)(void (*)(void))pieces, METH_FASTCALL, NULL},
     {"is_plain_pair", (PyCFunction)(void (*)(void))is_plain_pair, METH_FASTCALL, NULL},
     {"percent", percent, METH_O, NULL},
+    {"may_be_base64", may_be_base64_text, METH_O, NULL},
     {"json", (PyCFunction)(void (*)(void))json, METH_FASTCALL, NULL},
     {"is_inert", (PyCFunction)(void (*)(void))is_inert, METH_FASTCALL, NULL},
     {"is_inert_name", (PyCFunction)(void (*)(void))is_inert_name, METH_FASTCALL, NULL},

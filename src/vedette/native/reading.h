@@ -32,9 +32,67 @@ static int is_plain_name(const uint8_t *s, long n) {
     return name_danger_find_a(&c, 0) < 0;
 }
 
+static int may_be_base64(const uint8_t *s, long n);
+
+static int is_packed(const uint8_t *s, long n) { /* a name or a segment that has to be unpacked: values._packed_text */
+    return n >= 12 && PATTERN_MATCHES(packed, s, n) && may_be_base64(s, n);
+}
+
 /* A plain name that is not base64 of something either; of that the twin decides. */
 static int needs_no_look(const uint8_t *s, long n) {
-    return is_plain_name(s, n) && (n < 12 || !PATTERN_MATCHES(packed, s, n));
+    return is_plain_name(s, n) && !is_packed(s, n);
+}
+
+/* -- base64 ----------------------------------------------------------------------------------------------------- */
+
+enum { SHORTEST_PACKED = 12, LONGEST_PACKED = 2048 }; /* values._MIN_BASE64; a longer text is left to the twin */
+
+static inline int base64_value(uint8_t c) {
+    if (c >= 'A' && c <= 'Z') return c - 'A';
+    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+    if (c >= '0' && c <= '9') return c - '0' + 52;
+    return c == '+' || c == '-' ? 62 : c == '/' || c == '_' ? 63 : -1;
+}
+
+static int is_utf8(const uint8_t *s, long n) { /* as Python has it: no overlong forms, no surrogates */
+    for (long i = 0; i < n;) {
+        uint8_t c = s[i++];
+        if (c < 0x80) continue;
+        int more = c >= 0xC2 && c <= 0xDF ? 1 : c >= 0xE0 && c <= 0xEF ? 2 : c >= 0xF0 && c <= 0xF4 ? 3 : 0;
+        if (!more) return 0;
+        for (int k = 0; k < more; k++, i++) {
+            int least = k ? 0x80 : c == 0xE0 ? 0xA0 : c == 0xF0 ? 0x90 : 0x80;
+            int largest = k ? 0xBF : c == 0xED ? 0x9F : c == 0xF4 ? 0x8F : 0xBF;
+            if (i >= n || s[i] < least || s[i] > largest) return 0;
+        }
+    }
+    return 1;
+}
+
+/* Whether a text could be base64 of readable text; what it is then, decoders.base64_text tells. Most that have its shape
+ * are identifiers, and their bytes are no UTF-8. */
+static int may_be_base64(const uint8_t *s, long n) {
+    uint8_t bytes[LONGEST_PACKED];
+    long count = 0, zeros = 0, used = 0;
+    uint32_t bits = 0;
+    if (n > LONGEST_PACKED) return 1;
+    for (long i = 0; i < n; i++) {
+        if (n > 76 && is_space(s[i])) return 1;
+        int value = base64_value(s[i]);
+        if (value < 0) {
+            long left = n - i; /* only "=" or "==" may follow */
+            if (s[i] != '=' || left > 2 || (left == 2 && s[i + 1] != '=')) return 0;
+            break;
+        }
+        bits = bits << 6 | (uint32_t)value;
+        if (++count % 4 != 1) {
+            int shift = count % 4 == 2 ? 4 : count % 4 == 3 ? 2 : 0;
+            bytes[used] = (uint8_t)(bits >> shift);
+            zeros += !bytes[used++];
+        }
+    }
+    if (count < SHORTEST_PACKED || count % 4 == 1) return 0;
+    return zeros * 5 > used * 2 || is_utf8(bytes, used);
 }
 
 /* -- pairs ------------------------------------------------------------------------------------------------------ */
@@ -121,7 +179,7 @@ static long undo_percent(const uint8_t *s, long n, uint8_t *to) {
 
 /* -- values that hold nothing ------------------------------------------------------------------------------------ */
 
-enum { LONGEST_AT_ONCE = 160, SHORTEST_PACKED = 12 }; /* http_tokenizer.WHOLE, values._MIN_BASE64 */
+enum { LONGEST_AT_ONCE = 160 }; /* http_tokenizer.WHOLE */
 
 /* Letters that no decoder touches: they have no compatibility form and are no Latin-1 that UTF-8 was taken for. */
 static inline int is_settled_letter(uint32_t c) {
@@ -146,7 +204,7 @@ static long settled_points(const uint8_t *s, long n, uint32_t *to) {
 
 /* Whether a decoded text could be encoded once more, hold a document, or be base64: what only the twin unwraps. */
 static int may_hold_more(const uint8_t *s, long n) {
-    int packed = n >= SHORTEST_PACKED, semicolon = 0, ampersand = 0;
+    int semicolon = 0, ampersand = 0;
     for (long i = 0; i < n; i++) {
         uint8_t c = s[i];
         if (c == '\\') return 1;
@@ -157,13 +215,11 @@ static int may_hold_more(const uint8_t *s, long n) {
         }
         if (c == ';') semicolon = 1;
         if (c == '+' && i + 1 < n && s[i + 1] == 'A') return 1;
-        int plain = is_letter(c) || (c >= '0' && c <= '9') || c == '+' || c == '/' || c == '_' || c == '-' || c == '=';
-        packed &= plain || is_space(c);
     }
-    if (packed || (ampersand && semicolon)) return 1;
+    if (ampersand && semicolon) return 1;
     if (n > 2 && ((s[0] == '{' && s[n - 1] == '}') || (s[0] == '[' && s[n - 1] == ']'))) return 1;
     if (n < SHORTEST_PACKED) return 0;
-    return (s[0] | 32) == 'b' || index_a(s, n, "eyJ") >= 0 || index_a(s, n, "base64,") >= 0;
+    return may_be_base64(s, n) || (s[0] | 32) == 'b' || index_a(s, n, "eyJ") >= 0 || index_a(s, n, "base64,") >= 0;
 }
 
 /* Whether nothing has to be read of a value as it was sent: unwrapped, it is one short text that the screen passes. */
@@ -191,7 +247,7 @@ static int holds_nothing(const uint8_t *s, long n, int plus, enum Place place) {
 }
 
 static int is_name_of_cookie(const uint8_t *s, long n) {
-    return of_cookie_matches_a(s, n) && (n < SHORTEST_PACKED || !PATTERN_MATCHES(packed, s, n));
+    return of_cookie_matches_a(s, n) && !is_packed(s, n);
 }
 
 static int is_path_plain(const uint8_t *s, long n) {
@@ -203,13 +259,13 @@ static int is_path_plain(const uint8_t *s, long n) {
         long stop = start;
         while (stop < end && s[stop] != ';' && s[stop] != '#') stop++;
         if (end - start >= SHORTEST_PACKED &&
-            (memchr(s + start, '%', (size_t)(stop - start)) || PATTERN_MATCHES(packed, s + start, stop - start)))
+            (memchr(s + start, '%', (size_t)(stop - start)) || is_packed(s + start, stop - start)))
             return 0;
         start = end + 1;
     }
     long stop = 1;
     while (stop < n && s[stop] != ';' && s[stop] != '#') stop++;
-    return !memchr(s, '%', (size_t)n) && !PATTERN_MATCHES(packed, s + 1, stop - 1);
+    return !memchr(s, '%', (size_t)n) && !is_packed(s + 1, stop - 1);
 }
 
 /* Values of a piece as it was sent, as the readers in forms.py, pipeline.py and values.py take it apart, if none of them

@@ -190,6 +190,8 @@ def base64_text(text: str) -> str | None:
 
     Readable: UTF-8 of at least 4 characters, or UTF-16 of ASCII, of which at least nine in ten print.
     """
+    if native is not None and not native.may_be_base64(text):
+        return None
     data = base64_bytes(text)
     if data is None:
         return None

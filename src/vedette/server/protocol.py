@@ -52,6 +52,7 @@ AtOnce = Callable[
     [Sequence[tuple[bytes, bytes]], tuple[str, int] | None, bytes], bytes | Callable[[Any, Any, Any], Awaitable[None]]
 ]
 """Headers, the peer's address and a whole body -> the JSON of a 200, or the ASGI application that answers instead."""
+_heads: tuple[list[tuple[bytes, bytes]] | None, bytes] = None, b""  # what all heads of a second begin with
 _JSON_HEAD = b"content-type: application/json\r\ncontent-length: "
 
 
@@ -358,8 +359,10 @@ def _answer_at_once(cycle: RequestResponseCycle, body: bytes) -> bool:
 
 def _head(default_headers: list[tuple[bytes, bytes]], body: bytes, *, keep_alive: bool) -> bytes:
     """Return the head of a 200 with a JSON `body`."""
-    lines = [STATUS_LINE[200]]
-    for name, value in default_headers:
-        lines += (name, b": ", value, b"\r\n")
-    lines += (_JSON_HEAD, str(len(body)).encode(), b"\r\n\r\n" if keep_alive else _LAST)
-    return b"".join(lines)
+    global _heads
+    known, head = _heads
+    if known is not default_headers:  # uvicorn makes new ones once a second, with the date
+        lines = [name + b": " + value + b"\r\n" for name, value in default_headers]
+        head = b"".join((STATUS_LINE[200], *lines, _JSON_HEAD))
+        _heads = default_headers, head
+    return head + str(len(body)).encode() + (b"\r\n\r\n" if keep_alive else _LAST)
