@@ -385,6 +385,31 @@ static PyObject *remember_inert_group(PyObject *self, PyObject *const *args, Py_
     return remembered(memory, &piece, args[2]);
 }
 
+/* Values of headers of which none has to be read, else -1. */
+static long values_of_headers(Inert *memory, PyObject *pairs) {
+    Py_ssize_t count = PyList_Size(pairs);
+    long sum = 0;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *pair = PyList_GetItem(pairs, i), *name = PyTuple_GetItem(pair, 0), *value = PyTuple_GetItem(pair, 1);
+        Py_ssize_t n = 0, m = 0;
+        const uint8_t *s = (const uint8_t *)PyUnicode_AsUTF8AndSize(name, &n);
+        const uint8_t *v = s ? (const uint8_t *)PyUnicode_AsUTF8AndSize(value, &m) : NULL;
+        if (!v) {
+            PyErr_Clear();
+            return -1;
+        }
+        Piece piece = {.used = 0, .too_long = 0};
+        add_text(&piece, "header", 6);
+        add_text(&piece, s, (size_t)n);
+        add_text(&piece, v, (size_t)m);
+        long values = find_inert(memory, &piece);
+        if (values < 0) values = values_of_plain("header", s, (long)n, v, (long)m);
+        if (values < 0) return -1;
+        sum += values;
+    }
+    return sum;
+}
+
 /* headers(memory, pairs) -> (values of those that usually come together if none has to be read, else -1; these, or None;
  * the others) */
 static PyObject *headers(PyObject *self, PyObject *const *args, Py_ssize_t count) {
@@ -416,6 +441,8 @@ static PyObject *headers(PyObject *self, PyObject *const *args, Py_ssize_t count
         PyList_Append(varies ? varying : steady, pair);
     }
     long values = steady_ones ? find_inert(memory, &piece) : 0;
+    if (values < 0 && !piece.too_long && (values = values_of_headers(memory, steady)) >= 0)
+        learn_inert(memory, &piece, values);
     PyTuple_SetItem(answer, 0, PyLong_FromSsize_t(values));
     PyTuple_SetItem(answer, 1, steady);
     PyTuple_SetItem(answer, 2, varying);
