@@ -67,9 +67,10 @@ def test_what_was_refused_once_is_read_the_next_time() -> None:
 
 
 def names_read(engine: Engine, request: HTTPRequest) -> list[str]:
+    """Of which fields the model reads something."""
     prepared = engine.prepare(request)
     engine.infer(list(prepared.slices(4096)))
-    return [field.name for field in prepared.fields]
+    return [prepared.fields[index].name for index, _, _ in prepared.reads]
 
 
 def test_a_harmless_piece_is_read_once_and_an_attack_again() -> None:
@@ -77,17 +78,16 @@ def test_a_harmless_piece_is_read_once_and_an_attack_again() -> None:
     headers = (("Accept", "text/html"), ("Cookie", "theme=dark blue; note=a,a;b"), ("Content-Type", "application/json"))
     body = b'{"a": ["x;y", "<i>", "short"], "n": 1}'
     request = HTTPRequest("POST", "/shop/item?page=over%20view&say=a%3Bb&q=<b>", headers, body)
-    first = ["path", "page", "say", "q", "Accept", "Content-Type", "theme", "note", "", "a[0]", "a[1]"]
-    assert names_read(engine, request) == first
+    assert names_read(engine, request) == ["say", "q", "a[0]", "a[1]"]
     assert names_read(engine, request) == ["q", "a[1]"]
 
 
 def test_headers_that_come_together_are_one_piece() -> None:
     engine = small_engine()
     headers = (("Accept", "a;b"), ("X-A", "c;d"), ("Cookie", "one=e,e;f; two=g|h"))
-    assert names_read(engine, HTTPRequest("GET", "/", headers)) == ["path", "Accept", "X-A", "one", "", "two"]
+    assert names_read(engine, HTTPRequest("GET", "/", headers)) == ["Accept", "X-A", "two"]
     pieces = len(engine._sources)
-    assert names_read(engine, HTTPRequest("GET", "/?q=1,1", (("Referer", "/"), *headers))) == ["q", "Referer"]
+    assert names_read(engine, HTTPRequest("GET", "/?q=1,1", (("Referer", "/"), *headers))) == []
     assert len(engine._sources) == pieces + 2
     odd = (("Accept", "a;b"), ("X;A", "c;d"))
     assert names_read(engine, HTTPRequest("GET", "/", odd)) == ["X;A", "X;A"]
@@ -99,7 +99,7 @@ def test_headers_that_come_together_are_one_piece() -> None:
 def test_a_piece_whose_score_is_forgotten_is_read_again() -> None:
     engine = small_engine()
     request = HTTPRequest("GET", "/?say=a%3Bb")
-    assert names_read(engine, request) == ["path", "say"]
+    assert names_read(engine, request) == ["say"]
     assert names_read(engine, request) == []
     engine.memory._entries.clear()
     assert names_read(engine, request) == ["say"]
@@ -175,11 +175,11 @@ def is_known(memory: SourceMemory, name: str, raw: str) -> bool:
 
 def test_memory_is_bounded_and_what_is_used_stays() -> None:
     small = memory(40_000)
-    add(small, "often", "1")
+    add(small, "often", "<1>")
     for number in range(5_000):
-        add(small, "q", str(number))
-        assert is_known(small, "often", "1")
-    assert not is_known(small, "q", "0")
+        add(small, "q", f"<{number}>")
+        assert is_known(small, "often", "<1>")
+    assert not is_known(small, "q", "<0>")
     assert len(small) < 300
 
 
@@ -187,21 +187,21 @@ def test_memory_is_bounded_and_what_is_used_stays() -> None:
 def test_pieces_that_hold_nothing_are_told_apart() -> None:
     assert native is not None
     one, other = native.inert_memory(1 << 20), native.inert_memory(1 << 20)
-    assert native.remember_inert(one, "query", "a", "a=b", 3)
-    assert native.inert(one, "query", "a", "a=b") == 3
-    for asked in (("form", "a", "a=b"), ("query", "aa", "=b"), ("query", "", "aa=b"), ("query", "a", "a=b\0")):
+    assert native.remember_inert(one, "query", "a", "a=<b", 3)
+    assert native.inert(one, "query", "a", "a=<b") == 3
+    for asked in (("form", "a", "a=<b"), ("query", "aa", "=<b"), ("query", "", "aa=<b"), ("query", "a", "a=<b\0")):
         assert native.inert(one, *asked) == -1
-    assert native.inert(other, "query", "a", "a=b") == -1
+    assert native.inert(other, "query", "a", "a=<b") == -1
     assert not native.remember_inert(one, "query", "a", "x" * 10_000, 1)
     assert not native.remember_inert(one, "query", "a", "\ud800", 1)
     assert not native.remember_inert(one, "query", "a", "many", 1 << 15)
-    assert native.remember_inert_group(one, [("A", "1"), ("B", "2")], 2)
-    assert native.inert_group(one, [("A", "1"), ("B", "2")]) == 2
-    for pieces in ([("B", "2"), ("A", "1")], [("A", "1")], [("A", "1B"), ("", "2")], []):
+    assert native.remember_inert_group(one, [("A", "<1"), ("B", "2")], 2)
+    assert native.inert_group(one, [("A", "<1"), ("B", "2")]) == 2
+    for pieces in ([("B", "2"), ("A", "<1")], [("A", "<1")], [("A", "<1B"), ("", "2")], []):
         assert native.inert_group(one, pieces) == -1
     assert native.inert_count(one) == 2
     with pytest.raises(ValueError, match="PyCapsule"):
-        native.inert(object(), "query", "a", "a=b")
+        native.inert(object(), "query", "a", "a=<b")
 
 
 @pytest.mark.parametrize(("name", "keys"), [("q", 0), ("\U0001f600" * 200, 0), ("\U0001f600" * 200, 8)])

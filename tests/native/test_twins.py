@@ -6,6 +6,7 @@ import json
 import random
 import re
 import threading
+from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 
@@ -18,8 +19,9 @@ from tests.native_here import NATIVE_ONLY
 from vedette.config import InspectionSettings
 from vedette.datasets.encoders import LOCATIONS, place
 from vedette.datasets.generate import GENERATORS
+from vedette.errors import RequestError
 from vedette.evaluation.traffic import browsing
-from vedette.http_request import HTTPRequest
+from vedette.http_request import HTTPRequest, validate_headers
 from vedette.native import loader
 from vedette.native.regex_to_c import patterns_h
 from vedette.native.rules import Rules
@@ -145,6 +147,62 @@ def test_requests_are_read_alike(twins: Callable[[], None], inspection: dict[str
     twins()
     for request, ours, wanted in zip(requests, native, seen_by_the_model(requests, **inspection), strict=True):
         assert ours == wanted, request
+
+
+PIECE = st.sampled_from(
+    [*ODD, "%20", "%D7%A9", "+", "abcdefghijklmn", "0123456789ab", "eyJh", "QUJDREVGR0g", "/", "shop", "a"]
+)
+SHORT = st.lists(PIECE | st.characters(), max_size=6).map("".join)
+PACKED = st.binary(min_size=9, max_size=60) | st.text(max_size=40).map(lambda text: text.encode("utf-8", "replace"))
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.sampled_from(["query", "form", "cookie", "header", "path", "json"]), SHORT, SHORT)
+def test_of_a_piece_that_holds_nothing_the_model_reads_nothing(location: str, name: str, value: str) -> None:
+    native = native_reading.native
+    assert native is not None
+    name = name.split("=")[0]
+    raw = {"query": f"{name}={value}", "form": f"{name}={value}", "cookie": f" {name}={value}"}.get(location, value)
+    count = native.inert(NothingKnown().inert, location, "" if location == "cookie" else name, raw)
+    if count < 0:
+        return
+    out = field.FieldCollector(InspectionSettings())
+    read: Callable[[field.FieldCollector, str, str], None] = {
+        "query": forms._READ_PAIR["query"], "form": forms._READ_PAIR["form"], "cookie": forms._read_cookie,
+        "header": pipeline._read_header, "path": values.read_path, "json": values._READ_LEAF["json"],
+    }[location]  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (native_reading, decoders, field, forms, pipeline, values):
+            patch.setattr(module, "native", None)
+        read(out, "" if location == "cookie" else name, raw)
+    assert len(out.fields) == count
+    assert not out.not_inspected
+    assert not any(native_screen_windows(one) for one in out.fields)
+
+
+@settings(max_examples=300, deadline=None)
+@given(SHORT | PACKED.map(lambda data: b64encode(data).decode()), st.booleans())
+def test_what_is_no_base64_of_text_is_told(text: str, strip: bool) -> None:
+    native = native_reading.native
+    assert native is not None
+    text = text.rstrip("=") if strip else text
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decoders, "native", None)
+        plain = decoders.base64_text(text)
+    assert plain is None or native.may_be_base64(text)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(SHORT, SHORT) | st.tuples(st.sampled_from(["Host", "X-A", "a b", ""]), TEXT), max_size=3))
+def test_headers_that_are_valid_are_taken_as_they_are(pairs: list[tuple[str, str]]) -> None:
+    native = native_reading.native
+    assert native is not None
+    found = native.valid_headers(pairs)
+    if found is not None:
+        assert found == validate_headers(pairs)
+    elif all("\ud800" not in name + value for name, value in pairs):
+        with pytest.raises(RequestError):
+            validate_headers(pairs)
 
 
 KEYS = (

@@ -46,7 +46,7 @@ def hostile(i: int) -> dict[str, object]:
 
 def hostile_and_long(i: int) -> dict[str, object]:
     """More than is read on the event loop."""
-    return {**hostile(i), "query_params": {"id": f"{i}{SQLI}", **{f"a{n}": f"{i}{XSS}{n}" for n in range(8)}}}
+    return {**hostile(i), "query_params": {"id": f"{i}{SQLI}", **{f"a{n}": f"{i}{XSS}{n}" for n in range(24)}}}
 
 
 def mixed(count: int) -> list[dict[str, object]]:

@@ -26,7 +26,7 @@ from vedette.verdict import Degraded, Verdict
 ON_LOOP_BYTES = 8 * 1024  # a request up to this size is parsed on the event loop,
 ON_LOOP_PIECES = 100  # unless it falls into so many arguments, members or cookies: each can cost 30 µs
 _ALWAYS_ON_LOOP_BYTES = 1024  # not worth counting; at worst 250 pieces
-INLINE_TOKENS = 128  # so many are run on the event loop: at worst 1 ms, where a thread costs a tenth of that to wake
+INLINE_TOKENS = 256  # so many are run on the event loop: 1 to 2 ms, where to wake a thread costs a tenth of one
 SLICE_TOKENS = 8192  # a request's share of a batch; a large one waits its turn again after each
 # An answer is due this long before its deadline, or as long as the event loop was late of late, at most such a share of
 # the time there is; inference stops as long before that again, so that a partial answer is in time too.
