@@ -134,6 +134,21 @@ def test_spans_lead_to_the_characters_of_the_value() -> None:
     assert seen.endswith("<script>alert(1)</script>")
 
 
+@settings(max_examples=100, deadline=None)
+@given(LONG_TEXT | st.text(max_size=60), st.data())
+def test_the_span_of_a_range_is_that_of_its_tokens(text: str, data: st.DataObject) -> None:
+    window = Window("query other", text[:2048], 5)
+    for row, ids in enumerate(TOKENIZER.encode([window])[0]):
+        spans = TOKENIZER.spans(window, row)
+        start = data.draw(st.integers(2, len(ids)))
+        end = data.draw(st.integers(start, len(ids)))
+        found = TOKENIZER.span(window, row, start, end)
+        if start == end:
+            assert found is None
+        else:
+            assert found == (spans[start][0], spans[end - 1][1])
+
+
 @given(st.sampled_from(LOCATIONS), st.text(max_size=80), st.lists(st.text(max_size=10), max_size=5), st.booleans())
 def test_every_context_is_in_the_vocabulary(location: str, name: str, decoded_by: list[str], is_name: bool) -> None:
     context = context_of(Field(location, name, "x", tuple(decoded_by), "name" if is_name else "value"))

@@ -271,9 +271,9 @@ class Engine:
     def _finding(self, answer: Remembered, field: Field, window: Window) -> Finding:
         start, end = window.offset, window.offset + len(window.text)
         if answer.end > answer.start:
-            spans = self._tokenizer.spans(window, answer.row)[answer.start : answer.end]
-            if spans:
-                start, end = trimmed(field.value, spans[0][0], max(spans[-1][1], spans[0][0]))
+            span = self._tokenizer.span(window, answer.row, answer.start, answer.end)
+            if span is not None:
+                start, end = trimmed(field.value, span[0], max(span))
         secret = is_secret(field.location, field.name, field.kind)
         return Finding(
             location=field.location,

@@ -64,6 +64,7 @@ class HTTPTokenizer:
         self._contexts: dict[str, list[int]] = {}
         self._native = native_bpe(self.to_json(), _SPLIT)
         self.vocab_size = int(tokenizer.get_vocab_size())
+        self._token_bytes = {token: len(text) for text, token in tokenizer.get_vocab().items()}  # one sign for each
 
     # -- files ---------------------------------------------------------------------------------------------------
 
@@ -169,6 +170,30 @@ class HTTPTokenizer:
             first, last = to_source.source(token_start, token_end)
             spans.append((first + window.offset, last + window.offset))
         return spans
+
+    def span(self, window: Window, row: int, start: int, end: int) -> tuple[int, int] | None:
+        """Tokens [start, end) of row `row` -> [start, end) characters of the field's value, as `spans` has them.
+
+        None where the range holds nothing but context. Counts bytes of tokens, where `spans` asks the library.
+        """
+        context = len(self.context_ids(window.context))
+        text = view(window.text)
+        ids = self.encode_texts([text])[0]
+        room = self.max_tokens - context
+        skip = 0 if len(ids) <= room else self._starts(len(ids), room)[row]
+        first, last = skip + max(start - context, 0), min(skip + min(end - context, room), len(ids))
+        if first >= last:
+            return None
+        sizes = self._token_bytes
+        at = sum([sizes[token] for token in ids[:first]])
+        to = at + sum([sizes[token] for token in ids[first:last]])
+        if not text.isascii():
+            data = text.encode("utf-8", "surrogatepass")
+            inside = data[to : to + 1] > b"\x7f" and data[to : to + 1] < b"\xc0"  # the token ends within a character
+            at, to = (len(data[:place].decode("utf-8", "ignore")) for place in (at, to))
+            to += inside
+        start, end = SourceMap(window.text).source(at, to)
+        return start + window.offset, end + window.offset
 
     def context_ids(self, context: str) -> list[int]:
         """Context words -> their token ids."""
