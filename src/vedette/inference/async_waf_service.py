@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from vedette.config import Settings
 from vedette.errors import InferenceFailed, NotReady, Overloaded, RequestError, VedetteError
 from vedette.http_request import HTTPRequest
-from vedette.inference.check_stage import Begun, CheckStage, abandon
+from vedette.inference.check_stage import INLINE_TOKENS, Begun, CheckStage, abandon
 from vedette.inference.engine import Engine, load_engine
 from vedette.inference.overrides import settings_with
 from vedette.inference.queue_manager import QueueStats
@@ -303,13 +303,21 @@ class AsyncWAFService:
 
     async def _check_wave(self, serving: _Serving, wave: list[tuple[HTTPRequest, float | None]]) -> list[Verdict]:
         begun: list[Begun | Verdict] = []
+        held: list[Begun] = []  # what is to be run on the event loop, together
         turn_ends = time.monotonic() + _TURN_S
         try:
             for request, deadline_s in wave:
-                begun.append(self._begin_or_shed(serving, request, deadline_s))
+                item = self._begin_or_shed(serving, request, deadline_s)
+                begun.append(item)
+                if isinstance(item, Begun) and item.held is not None:
+                    held.append(item)
+                    if sum([one.held.cost for one in held if one.held is not None]) >= INLINE_TOKENS:
+                        serving.stage.run_held(held)
+                        held = []
                 if time.monotonic() > turn_ends:
                     await asyncio.sleep(0)
                     turn_ends = time.monotonic() + _TURN_S
+            serving.stage.run_held(held)
             return [item if isinstance(item, Verdict) else await self._finish_or_shed(serving, item) for item in begun]
         except BaseException:
             for item in begun:

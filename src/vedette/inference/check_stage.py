@@ -57,8 +57,8 @@ class _Reading(NamedTuple):
 class Begun:
     """A check under way."""
 
-    __slots__ = ("deadline", "engine", "failure", "first", "prepared", "preparing", "request", "request_id", "rest",
-                 "started_at")  # fmt: skip
+    __slots__ = ("deadline", "engine", "failure", "first", "held", "prepared", "preparing", "request", "request_id",
+                 "rest", "started_at")  # fmt: skip
 
     def __init__(
         self, engine: Engine, request: HTTPRequest, request_id: str | None, started_at: float, deadline: float
@@ -73,6 +73,7 @@ class Begun:
         self.first: asyncio.Future[None] | None = None
         self.rest: Iterator[Slice] = iter(())
         self.failure: Degraded | None = None
+        self.held: Slice | None = None  # what is to be run on the event loop
 
     @property
     def done(self) -> bool:
@@ -140,8 +141,8 @@ class CheckStage:
         """Prepare `request` and queue what the model has to read. Raises `Overloaded` or `NotReady`.
 
         `deadline_s` may shorten the service's own deadline; both count from `waited_s` seconds ago. If the answer was
-        due before now, nothing is done, and `finish` tells. A request that comes `alone` may be run here, where it is
-        small; others of its batch would keep it company in the queue.
+        due before now, nothing is done, and `finish` tells. What has little for the model to read is run here if it
+        comes `alone`, else held for `run_held`.
         """
         now = time.monotonic()
         allowed_s = self._timeout_s if deadline_s is None else min(deadline_s, self._timeout_s)
@@ -158,8 +159,11 @@ class CheckStage:
         except Exception:  # a defect: the request was not read, which is a failure and never a benign verdict
             _log.exception("a request could not be prepared")
             return begun
-        if not (alone and engine.runs_inline and self._run_inline(begun)):
+        begun.held = self._small_piece(begun)
+        if begun.held is None:
             self._submit_first(begun)
+        elif alone:
+            self.run_held([begun])
         return begun
 
     def _submit_first(self, begun: Begun) -> None:
@@ -175,21 +179,33 @@ class CheckStage:
         except DeadlineExceeded:
             begun.rest = iter(())
 
-    def _run_inline(self, begun: Begun) -> bool:
-        """Run the model here if it has little to read. Returns whether that is done."""
+    def _small_piece(self, begun: Begun) -> Slice | None:
+        """Return what the model has to read if that is little enough to be run on the event loop."""
         prepared = begun.prepared
-        if prepared is None or not prepared.pending or time.monotonic() >= begun.deadline:
-            return False
+        if prepared is None or not prepared.pending or not begun.engine.runs_inline:
+            return None
+        if time.monotonic() >= begun.deadline:
+            return None
         piece = next(prepared.slices(INLINE_TOKENS))
-        if len(piece.slots) < len(prepared.pending) or piece.cost > INLINE_TOKENS:
-            return False
-        self._observer.on_batch(1, piece.cost, (0.0,))
+        return piece if len(piece.slots) == len(prepared.pending) and piece.cost <= INLINE_TOKENS else None
+
+    def run_held(self, checks: list[Begun]) -> None:
+        """Run the model, here and together, over what is held of `checks` of one engine."""
+        pieces = [begun.held for begun in checks if begun.held is not None]
+        if not pieces:
+            return
+        self._observer.on_batch(len(pieces), sum([piece.cost for piece in pieces]), (0.0,) * len(pieces))
         try:
-            begun.engine.infer([piece])
+            checks[0].engine.infer(pieces)
         except InferenceFailed as error:
+            if len(checks) > 1:  # a poisonous one fails alone
+                for begun in checks:
+                    self.run_held([begun])
+                return
             _log.warning("a model run failed: %s", error)
-            begun.failure = Degraded.MODEL_FAILED
-        return True
+            checks[0].failure = Degraded.MODEL_FAILED
+        for begun in checks:
+            begun.held = None
 
     def _submit(self, begun: Begun, piece: Slice) -> asyncio.Future[None]:
         return self._queue.submit(_Work(begun.engine, piece), deadline=begun.deadline)
