@@ -218,6 +218,10 @@ def test_an_unknown_path(client, path):
 LIMITED = {"inference": {"rate_limiting": {"per_ip": 5, "max_requests_per_second": 1000}}}
 
 
+def test_an_empty_batch_is_answered_under_limits_too(serving):
+    assert serving(LIMITED).post("/check/batch", {"requests": []}).json["results"] == []
+
+
 def refused(answer):
     if answer.status != 429:
         return False

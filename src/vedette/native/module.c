@@ -426,9 +426,12 @@ static PyObject *headers(PyObject *self, PyObject *const *args, Py_ssize_t count
         PyObject *name = pair ? PyTuple_GetItem(pair, 0) : NULL;
         Py_ssize_t n = 0;
         const char *s = name ? PyUnicode_AsUTF8AndSize(name, &n) : NULL;
-        if (!s) {
-            Py_DecRef(answer), Py_DecRef(steady), Py_DecRef(varying);
-            return NULL;
+        if (!s) { /* bytes that are no UTF-8: read one by one */
+            PyErr_Clear();
+            piece.too_long = 1;
+            steady_ones++;
+            PyList_Append(steady, pair);
+            continue;
         }
         uint8_t low[LONGEST_WORD + 1];
         for (Py_ssize_t k = 0; k < n && k <= LONGEST_WORD; k++) low[k] = low_a((uint8_t)s[k]);

@@ -127,7 +127,7 @@ class CheckRoutes:
             return read_batch(data, call.caller, believed=call.believed, max_batch=self._max_batch)
 
         readings = read() if len(data) <= INLINE_BYTES else await self._off_loop(read)
-        if rest := len(readings) - 1:
+        if (rest := len(readings) - 1) > 0:
             hit = self._limits.hit(call.caller, rest) if redis is None else await redis.hit(call.caller, rest)
             self._limit(hit, rest)
         results = await self._service.check_many(
