@@ -24,6 +24,7 @@ from benchmarks.shared.process import VEDETTE
 
 QUESTIONS = (
     "parse", "tokenise", "model", "in_process", "http_check", "http_batch", "worst_case", "versus_crs",
+    "overload",
 )  # fmt: skip
 WITHOUT_REQUESTS = ("model", "worst_case")
 BY_WRK = ("http_check", "http_batch", "versus_crs")
@@ -37,6 +38,7 @@ QUICK = {
     "http_batch": "--requests 256 --passes 2",
     "worst_case": "--rounds 1",
     "versus_crs": "--requests 100 --blocks 5 --block-size 40",
+    "overload": "--requests 300 --seconds 1 --connections 100",
     COMMAND: "--requests 100 --rounds 1",
 }
 _LIMIT_S = 900

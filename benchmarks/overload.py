@@ -25,11 +25,10 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from benchmarks.shared import figures
 from benchmarks.shared.process import cpu_s, vedette_service
-from benchmarks.shared.traffic import check_object
-from vedette.cli.request_files import requests_of
+from benchmarks.shared.traffic import check_object, load
 from vedette.evaluation.cost import processor
-from vedette.evaluation.traffic import browsing, drawn
 from vedette.http_request import HTTPRequest
 
 REFUSED = ("429", "503")
@@ -45,16 +44,15 @@ def payload(request: HTTPRequest) -> str:
     return json.dumps(check_object(request))
 
 
-def payloads(kind: str, files: list[str], count: int, seed: int) -> list[str]:
+def payloads(options: argparse.Namespace) -> list[str]:
     """Bodies of POST /check."""
-    rng = random.Random(seed)
+    kind, count, rng = options.kind, options.requests, random.Random(options.seed)
     if kind == "suspicious":
         made = (HTTPRequest("GET", f"/?id={n}'%20or%20{rng.getrandbits(40)}<{n}%20--%20") for n in range(count))
         return [payload(request) for request in made]
     if kind == "large":
         return [payload(large(rng)) for _ in range(min(count, 100))]
-    requests = drawn(requests_of(map(Path, files)), count, seed=seed) if files else browsing(count, seed=seed)
-    return [payload(request) for request in requests]
+    return [payload(request) for request in load(options, count)[0]]
 
 
 def large(rng: random.Random) -> HTTPRequest:
@@ -163,7 +161,7 @@ def recovered_after_s(found: dict[str, list[list[float]]], normal_ms: float, sec
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Run the benchmark."""
-    bodies = payloads(options.kind, options.files, options.requests, options.seed)
+    bodies = payloads(options)
     if options.deadline_ms:
         bodies = [json.dumps({**json.loads(body), "deadline_ms": options.deadline_ms}) for body in bodies]
     deadline_s = options.deadline_ms / 1e3 if options.deadline_ms else 1.0
@@ -202,22 +200,15 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Run the benchmark and print its figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="*", metavar="FILE")
-    parser.add_argument("--kind", choices=["browsing", "suspicious", "large"], default="browsing")
-    parser.add_argument("--times", type=float, default=3.0)
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser = figures.arguments(__doc__, requests=20_000)
+    parser.add_argument(
+        "--kind", choices=sorted(CALLERS), default="browsing", help="what is sent (default: %(default)s)"
+    )
+    parser.add_argument("--times", type=float, default=3.0, help="of the capacity, in the flood (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each phase (default: %(default)s)")
     parser.add_argument("--deadline-ms", type=float, help="a deadline in each request, beside the service's of 1 s")
-    parser.add_argument("--requests", type=int, default=20_000)
-    parser.add_argument("--connections", type=int, default=2_000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    report = run(options)
-    if options.json:
-        print(json.dumps(report))
-        return
-    print("\n".join(f"{name:24} {value}" for name, value in report.items()))
+    parser.add_argument("--connections", type=int, default=2_000, help="of the client (default: %(default)s)")
+    figures.run(run, parser)
 
 
 if __name__ == "__main__":

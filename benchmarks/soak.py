@@ -12,7 +12,6 @@ of the first tenth of the time on, with and without theirs.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.overload import CALLERS, READ, metrics, offer, payloads, summary
+from benchmarks.shared import figures
 from benchmarks.shared.process import vedette_service
 from vedette.evaluation.cost import processor
 
@@ -35,7 +35,7 @@ def resident(pid: int) -> float:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Run the benchmark."""
-    bodies = payloads(options.kind, options.files, options.requests, options.seed)
+    bodies = payloads(options)
     samples: list[tuple[float, float]] = []  # MiB: resident, held by the memory of scores
     ending = threading.Event()
     with vedette_service() as (pid, port):
@@ -77,20 +77,13 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Run the benchmark and print its figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="*", metavar="FILE")
-    parser.add_argument("--kind", choices=sorted(CALLERS), default="browsing")
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--share", type=float, default=0.8)
-    parser.add_argument("--requests", type=int, default=20_000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    report = run(options)
-    if options.json:
-        print(json.dumps(report))
-        return
-    print("\n".join(f"{name:24} {value}" for name, value in report.items()))
+    parser = figures.arguments(__doc__, requests=20_000)
+    parser.add_argument(
+        "--kind", choices=sorted(CALLERS), default="browsing", help="what is sent (default: %(default)s)"
+    )
+    parser.add_argument("--minutes", type=float, default=10.0, help="(default: %(default)s)")
+    parser.add_argument("--share", type=float, default=0.8, help="of the capacity (default: %(default)s)")
+    figures.run(run, parser)
 
 
 if __name__ == "__main__":
