@@ -32,7 +32,7 @@ TARGET_CALLS, MAX_CALLS, MAX_WAITING = 16, 256, 1024
 def application() -> FastAPI:
     """Return the application of one replica; called there, since an event loop and a model cannot be sent."""
     configure_logging(terminal=False)
-    return create_app(load_settings(None, None, os.environ, {"waf_service.workers": 1}), own_process=True)
+    return create_app(load_settings(None, None, os.environ, {"waf_service.workers": 1}))
 
 
 @serve.deployment(
