@@ -181,11 +181,16 @@ def test_of_a_piece_that_holds_nothing_the_model_reads_nothing(location: str, na
 
 
 @settings(max_examples=300, deadline=None)
-@given(SHORT | PACKED.map(lambda data: b64encode(data).decode()), st.booleans())
-def test_what_is_no_base64_of_text_is_told(text: str, strip: bool) -> None:
+@given(
+    SHORT | PACKED.map(lambda data: b64encode(data).decode()),
+    st.booleans(),
+    st.sampled_from(["", "\n", " ", "\r\n", "\u2028"]),
+    st.integers(1, 4),
+)
+def test_what_is_no_base64_of_text_is_told(text: str, strip: bool, tail: str, times: int) -> None:
     native = native_reading.native
     assert native is not None
-    text = text.rstrip("=") if strip else text
+    text = (text.rstrip("=") if strip or times > 1 else text) * times + tail
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decoders, "native", None)
         plain = decoders.base64_text(text)
@@ -274,14 +279,49 @@ def native_screen_windows(one: field.Field) -> bool:
 )
 def test_what_is_no_json_is_left_to_the_twin(text: str) -> None:
     assert native_reading.native is not None
-    assert native_reading.native.json(text, "", 64, None, "json") is None
+    assert native_reading.native.json(text, "", 64, None, "json", 4096) is None
 
 
 def test_a_document_deeper_than_the_limit_is_left_to_the_twin() -> None:
     assert native_reading.native is not None
-    assert native_reading.native.json("[" * 5 + '"<"' + "]" * 5, "", 5, None, "json") is not None
-    assert native_reading.native.json("[" * 6 + '"<"' + "]" * 6, "", 5, None, "json") is None
-    assert native_reading.native.json("[" * 100_000, "", 1 << 30, None, "json") is None
+    assert native_reading.native.json("[" * 5 + '"<"' + "]" * 5, "", 5, None, "json", 4096) is not None
+    assert native_reading.native.json("[" * 6 + '"<"' + "]" * 6, "", 5, None, "json", 4096) is None
+    assert native_reading.native.json("[" * 100_000, "", 1 << 30, None, "json", 4096) is None
+
+
+def test_a_document_of_too_many_strings_is_left_to_the_twin() -> None:
+    assert native_reading.native is not None
+    assert native_reading.native.json('{"a":["<1>","<2>"],"b":"<3>"}', "", 64, None, "json", 3) is not None
+    assert native_reading.native.json('{"a":["<1>","<2>"],"b":"<3>"}', "", 64, None, "json", 2) is None
+
+
+def test_a_small_stack_is_enough() -> None:
+    found: list[object] = []
+
+    def read() -> None:
+        native = native_reading.native
+        assert native is not None
+        document = "[" * 60 + '"<x>"' + "]" * 60
+        found.append(native.json(document, "", 64, native.inert_memory(0), "json", 4096))
+        found.append(native_screen.hot_spots("a." * 600 + "<" * 2000, 64))
+
+    before = threading.stack_size(160 * 1024)
+    try:
+        thread = threading.Thread(target=read)
+        thread.start()
+        thread.join()
+    finally:
+        threading.stack_size(before)
+    assert len(found) == 2
+    assert found[0] is not None
+
+
+@pytest.mark.parametrize(
+    "text", ["PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg/a/b", "a" * 6 + "PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg"]
+)
+def test_a_path_without_a_slash_is_left_to_the_twin(text: str) -> None:
+    assert native_reading.native is not None
+    assert native_reading.native.inert(NothingKnown().inert, "path", "path", text) == -1
 
 
 def test_the_wrong_arguments_are_refused() -> None:

@@ -177,3 +177,21 @@ def test_hot_spots_are_ordered_and_apart(text: str, join: int) -> None:
     assert all(after[0] - before[1] > join for before, after in pairwise(spots))
     read = text.rstrip() if text.endswith("  ") else text  # blanks of a page's layout
     assert all(any(start <= at < end for start, end in spots) for at, char in enumerate(read) if char in "'\n\uff1c")
+
+
+@pytest.mark.parametrize(
+    "text", ['"Windows"', "*/*", "text/css,*/*;q=0.1", '"Chromium";v="138", "Not=A?Brand";v="8"', '"x86"']
+)
+def test_what_browsers_say_in_headers_is_inert(text: str) -> None:
+    assert is_inert(text, "header")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"or 1 like 1 or"', '"union select pw from users where 1 or"', "../.env", "../config.php", "WEB-INF/web.xml",
+        ".git/config", "../..", "1/*, */or-1", '"load data local infile"', '"Windows', "text/javascript", "a/../b",
+    ],
+)  # fmt: skip
+def test_what_is_only_shaped_like_them_is_read(text: str) -> None:
+    assert not is_inert(text, "header")

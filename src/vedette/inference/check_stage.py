@@ -197,12 +197,12 @@ class CheckStage:
         self._observer.on_batch(len(pieces), sum([piece.cost for piece in pieces]), (0.0,) * len(pieces))
         try:
             checks[0].engine.infer(pieces)
-        except InferenceFailed as error:
+        except Exception as error:  # as in a worker: a failure of the model's stage, whatever it was
             if len(checks) > 1:  # a poisonous one fails alone
                 for begun in checks:
                     self.run_held([begun])
                 return
-            _log.warning("a model run failed: %s", error)
+            _log.warning("a model run failed: %s: %s", type(error).__name__, error)
             checks[0].failure = Degraded.MODEL_FAILED
         for begun in checks:
             begun.held = None

@@ -88,7 +88,7 @@ class NativeModule(Protocol):
         """As `decoders.percent`."""
 
     def json(
-        self, text: str, path: str, deepest: int, memory: object, location: str, /
+        self, text: str, path: str, deepest: int, memory: object, location: str, most: int, /
     ) -> tuple[int, int, list[tuple[str, str | None]]] | None:
         """Read a document: how many strings it holds that are no numbers, how many of them are plain words, and in
         order the others with their paths and the names that are not plain, with None."""

@@ -203,7 +203,11 @@ static PyObject *hot_spots(PyObject *self, PyObject *const *args, Py_ssize_t cou
     PyObject *list = gave_up ? py_none() : PyList_New(spots.count);
     for (long i = 0; list && !gave_up && i < spots.count; i++) {
         PyObject *pair = PyTuple_New(2);
-        if (!pair) break;
+        if (!pair) {
+            Py_DecRef(list);
+            list = NULL;
+            break;
+        }
         PyTuple_SetItem(pair, 0, PyLong_FromSsize_t(spots.at[i][0]));
         PyTuple_SetItem(pair, 1, PyLong_FromSsize_t(spots.at[i][1]));
         PyList_SetItem(list, i, pair);
@@ -230,6 +234,7 @@ static PyObject *view(PyObject *self, PyObject *text) {
         }
         if (opened) close_text(&read);
         Py_DecRef(low);
+        if (!opened) return NULL;
         PyObject *found = gave_up || !to.bytes ? py_none() : PyUnicode_DecodeUTF8(to.bytes, (Py_ssize_t)to.used, NULL);
         free(to.bytes);
         if (!found) { /* surrogates */
@@ -510,6 +515,7 @@ static PyObject *pieces(PyObject *self, PyObject *const *args, Py_ssize_t count)
     gave_up = 0;
     long most = PyLong_AsLong(args[2]);
     int read = read_pieces((const uint8_t *)text, (long)bytes, (uint8_t)*sign, most, &rest, &passed);
+    if (gave_up) read = 0;
     long kept = 0;
     for (long i = 0; memory && read && i < rest.count; i++) {
         const char *s = text + rest.at[i][0];
@@ -607,11 +613,16 @@ typedef struct {
     Inert *memory; /* of leaves, where they are known by themselves */
     const char *place;
     long place_length;
+    Piece piece; /* of the leaf at hand; here, as the calls nest */
 } Leaves;
 
 static int append(Leaves *leaves, PyObject *path, PyObject *text) {
     PyObject *pair = path && text ? PyTuple_New(2) : NULL;
-    if (!pair) return 0;
+    if (!pair) {
+        if (path) Py_DecRef(path);
+        if (text) Py_DecRef(text);
+        return 0;
+    }
     PyTuple_SetItem(pair, 0, path);
     PyTuple_SetItem(pair, 1, text);
     int failed = PyList_Append(leaves->found, pair);
@@ -638,13 +649,15 @@ static int leaf(Leaves *leaves, int32_t index, const char *path, long length, in
             leaves->strings++;
         }
         if (leaves->memory && !node->escaped && n < MAX_HASHED) {
-            Piece piece = {.used = 0, .too_long = 0};
-            add_text(&piece, leaves->place, (size_t)leaves->place_length);
-            add_text(&piece, path, (size_t)length);
-            add_text(&piece, s, (size_t)n);
-            long values = find_inert(leaves->memory, &piece);
+            Piece *piece = &leaves->piece;
+            piece->used = 0;
+            piece->too_long = 0;
+            add_text(piece, leaves->place, (size_t)leaves->place_length);
+            add_text(piece, path, (size_t)length);
+            add_text(piece, s, (size_t)n);
+            long values = find_inert(leaves->memory, piece);
             if (values < 0 && (values = values_of_plain("json", NULL, 0, s, n)) >= 0)
-                learn_inert(leaves->memory, &piece, values);
+                learn_inert(leaves->memory, piece, values);
             if (values >= 0) {
                 leaves->passed += values;
                 return 1;
@@ -694,11 +707,11 @@ static int walk(Leaves *leaves, int32_t index, const char *path, long length, in
     return 1;
 }
 
-/* json(text, path, deepest, memory, location) -> (strings, passed over, [(path, text) or (name, None), ...]), or None */
+/* json(text, path, deepest, memory, location, most strings) -> (strings, passed over, [(path, text) or (name, None), ...]), or None */
 static PyObject *json(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     Py_ssize_t n = 0, length = 0;
     (void)self;
-    if (wrong_count(count, 5)) return NULL;
+    if (wrong_count(count, 6)) return NULL;
     Py_ssize_t place_length = 0;
     const char *place = PyUnicode_AsUTF8AndSize(args[4], &place_length);
     Inert *memory = place && args[3] != &_Py_NoneStruct ? PyCapsule_GetPointer(args[3], INERT) : NULL;
@@ -711,7 +724,8 @@ static PyObject *json(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     }
     gave_up = 0;
     long most = PyLong_AsLong(args[2]);
-    Json json = {(const uint8_t *)text, (int32_t)n, 0, NULL, 0, 0, most < MAX_JSON_DEPTH ? (int)most : MAX_JSON_DEPTH};
+    Json json = {(const uint8_t *)text, (int32_t)n, 0, NULL, 0, 0, most < MAX_JSON_DEPTH ? (int)most : MAX_JSON_DEPTH,
+                 0, PyLong_AsLong(args[5])};
     PyThreadState *unlocked = n > LONG_TEXT ? PyEval_SaveThread() : NULL;
     int whole = read_any(&json, 0);
     if (whole) skip_blanks(&json);
@@ -720,7 +734,9 @@ static PyObject *json(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     if (!whole || json.at < json.n || json.nodes[0].kind < ARRAY) {
         answer = py_none();
     } else {
-        Leaves leaves = {&json, PyList_New(0), 0, 0, memory, place, (long)place_length};
+        Leaves leaves;
+        leaves.json = &json, leaves.found = PyList_New(0), leaves.passed = leaves.strings = 0;
+        leaves.memory = memory, leaves.place = place, leaves.place_length = (long)place_length;
         int done = leaves.found && leaf(&leaves, 0, path, (long)length, 0);
         if (gave_up) {
             PyErr_Clear();

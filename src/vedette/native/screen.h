@@ -46,7 +46,7 @@ DECLARE(word) DECLARE(neutral) DECLARE(company) DECLARE(path_company) DECLARE(do
 DECLARE(loaded_dots) DECLARE(serialised) DECLARE(path) DECLARE(second_host) DECLARE(command) DECLARE(included)
 DECLARE(action) DECLARE(name) DECLARE(dangerous_name) DECLARE(breaks_out) DECLARE(attribute) DECLARE(json_head)
 DECLARE(quoted) DECLARE(never_calm) DECLARE(declarations) DECLARE(inside_host) DECLARE(address) DECLARE(weak_0)
-DECLARE(weak_1) DECLARE(announces) DECLARE(of_browser) DECLARE(of_cookie)
+DECLARE(weak_1) DECLARE(announces) DECLARE(of_client) DECLARE(word_by_word) DECLARE(of_cookie)
 #undef DECLARE
 
 static inline int N(has)(const CHAR *s, long n, char sign) {
@@ -292,6 +292,7 @@ static int N(calm)(const CHAR *s, long n, CHAR *to) {
                 for (long i = at; i < c.end; i++) to[i] = 'u';
             changed |= !inside;
         }
+        if (c.too_deep) gave_up = 1;
     }
     /* The pattern looks at the text as it was, so it works on a copy of its own. */
     WITH_COPY(before, n);
@@ -331,7 +332,9 @@ static int N(is_inert)(const CHAR *s, long n, enum Place place, int whole) {
     if (N(begins_serialised)(s, n)) return 0;
     if (MATCHES(word, s, n)) return !N(is_loaded_word)(s, n);
     if (place == PATH && N(is_plain_path)(s, n)) return 1;
-    if (place == HEADER && whole && MATCHES(of_browser, s, n)) return 1;
+    if (place == HEADER && whole &&
+        (MATCHES(word_by_word, s, n) || (MATCHES(of_client, s, n) && !N(has_words)(s, n) && !N(has_mark)(s, n))))
+        return 1;
     if (!N(has_sign)(s, n)) {
         WITH_COPY(low, n);
         N(lower)(s, n, low);

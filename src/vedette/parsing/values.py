@@ -219,7 +219,7 @@ def read_known_json(
     if native is None or out.known is None:
         return False
     alone = not (level or decoded_by)  # then a leaf is a piece of its own
-    found = native.json(text, name, out.limits.max_depth, out.inert if alone else None, location)
+    found = native.json(text, name, out.limits.max_depth, out.inert if alone else None, location, out.room)
     if found is None or found[0] + len(found[2]) > out.room:
         return False
     _, passed_over, items = found

@@ -257,7 +257,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def shutdown(self) -> None:
-        """End the connection once a request that is being read the short way has its answer."""
+        """End the connection once what waits to be sent is, and a request that is read the short way has its answer."""
+        self.write_shed()
         if self._handler is None:
             super().shutdown()
         else:

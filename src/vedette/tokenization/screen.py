@@ -101,12 +101,23 @@ _DANGEROUS_NAME = re.compile(
     re.IGNORECASE,
 )
 _DANGEROUS_PART = re.compile(r"[\[.]\w{0,24}(?:proto(?!col)|construct|classloader)", re.IGNORECASE)
-# What browsers send with each request: media ranges, and client hints, whose brands hold signs that are to be endured.
-_MEDIA = r"(?:[A-Za-z0-9.+\-]{1,64}|\*)/(?:[A-Za-z0-9.+\-]{1,64}|\*)(?: ?; ?[A-Za-z]{1,16}=[A-Za-z0-9.\-]{1,32})*"
-_BRAND = (
-    r"\"(?:[A-Za-z0-9][A-Za-z0-9 .]{0,40}| ?\(?Not[ ()\-./:;=?_][A ][()\-./:;=?_A]?;?Brand|)\"(?:;v=\"[0-9.]{1,24}\")?"
+# What clients send with each request: media ranges (a type begins with a letter: RFC 6838 section 4.2) and quoted
+# words, in which words and dots still count, and what browsers send word by word, with brands that hold odd signs.
+_MEDIA = (
+    r"(?:\*/\*|[A-Za-z][A-Za-z0-9+\-]{0,32}/(?:\*|[A-Za-z][A-Za-z0-9.+\-]{0,64}))"
+    r"(?: ?; ?[A-Za-z]{1,16}=[A-Za-z0-9.\-]{1,32})*"
 )
-_OF_BROWSER = re.compile(rf"(?:{_MEDIA}(?:, ?{_MEDIA})*|{_BRAND}(?:, ?{_BRAND})*)\Z")
+_VERSIONED = r"(?:;v=\"[0-9.]{1,24}\")?"
+_QUOTED_WORD = rf"\"(?:[A-Za-z0-9][A-Za-z0-9 .]{{0,40}}|)\"{_VERSIONED}"
+_OF_CLIENT = re.compile(rf"(?:{_MEDIA}(?:, ?{_MEDIA})*|{_QUOTED_WORD}(?:, ?{_QUOTED_WORD})*)\Z")
+_BRAND = (
+    r"\"(?:Chromium|Google Chrome|Microsoft Edge(?: WebView2)?|Opera(?: GX)?|Brave|Vivaldi|YaBrowser|Yandex"
+    r"|HeadlessChrome|Android WebView|Samsung Internet| ?\(?Not[ ()\-./:;=?_][A ][()\-./:;=?_A]?;?Brand)\"" + _VERSIONED
+)
+_WORD_BY_WORD = re.compile(
+    rf"(?:{_BRAND}(?:, ?{_BRAND})*|\"(?:Windows|macOS|Linux|Android|iOS|Chrome OS|Chromium OS)\""
+    r"|application/json, text/javascript, \*/\*; q=0\.01)\Z"
+)
 # Names of cookies that begin like Python's attributes and are none: __utma, __Secure-id, __cf_bm.
 _OF_COOKIE = re.compile(
     r"__(?!proto|constr|class|init|glob|subc|base|mro|impo|buil|dict|doc|schema|typename|name|module|code|func|self)"
@@ -139,7 +150,11 @@ def is_inert(text: str, location: str = "", *, whole: bool = True) -> bool:
         return not _is_loaded_word(text)
     if location == "path" and _is_plain_path(text):
         return True
-    if location == "header" and whole and _OF_BROWSER.match(text):
+    if (
+        location == "header"
+        and whole
+        and (_WORD_BY_WORD.match(text) or (_OF_CLIENT.match(text) and not has_words(text) and not _has_mark(text)))
+    ):
         return True
     if not _has_sign(text):
         return not has_words(text) or (whole and is_prose(text))
