@@ -121,3 +121,20 @@ def test_too_many_connections(port, monkeypatch):
     answer = exchange(port, b"")
     assert (split(answer)[0], code(answer)) == (503, "overloaded")
     assert b"retry-after: 1" in split(answer)[1]
+
+
+def test_many_requests_in_one_read_and_the_beginning_of_another(port):
+    request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
+    count = 3 * protocol.MAX_HEAD_BYTES // len(request)
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as conn:
+        conn.sendall(request * count + request[:30])
+        received = b""
+        while received.count(b"HTTP/1.1 200 OK") < count:
+            chunk = conn.recv(65536)
+            assert chunk, received[-200:]
+            received += chunk
+        conn.sendall(request[30:])
+        while received.count(b"HTTP/1.1 200 OK") < count + 1:
+            chunk = conn.recv(65536)
+            assert chunk, received[-200:]
+            received += chunk

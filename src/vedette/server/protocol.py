@@ -74,6 +74,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._refused = False
         self._in_head = True
         self._received = 0  # bytes of the request that is being read
+        self._ended_here = self._begins_behind = False  # in the bytes that came last: one request, and another after it
         self._reading_since: float | None = self.loop.time()
         self._stalled_since: float | None = None
         self._watch = self.loop.call_later(_LOOK_EVERY_S, self._look)
@@ -90,13 +91,21 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Count, parse, and refuse a head that does not end."""
         if self._refused:
             return
+        self._ended_here = self._begins_behind = False
         super().data_received(data)
-        self._received += len(data)  # after the parsing, which starts the count anew with each request
+        # After the parsing, which starts the count anew with each request. Of one that begins behind another, what the
+        # parser has given of its head counts.
+        self._received += self._head_bytes() if self._begins_behind and self._in_head else len(data)
         if self._in_head and self._received > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(ApiError("headers_too_large", f"the head may have at most {MAX_HEAD_BYTES} bytes"))
 
+    def _head_bytes(self) -> int:
+        """Bytes of the head that the parser has given."""
+        return len(self.url) + sum([len(name) + len(value) for name, value in self.headers])
+
     def on_message_begin(self) -> None:
         """Start the clock of a request."""
+        self._begins_behind = self._ended_here
         self._in_head = True
         self._received = 0
         self._answered_at = None
@@ -231,6 +240,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Stop the clock: the whole request is here."""
+        self._ended_here = True
         self._reading_since = None
         handler = self._handler
         if handler is None:
