@@ -17,6 +17,18 @@ typedef struct {
     size_t slots, used, used_before; /* slots of a generation, a power of 2 */
 } Inert;
 
+/* Straight from the system, so that its pages go back there when a model is exchanged, and are not zeroed before. */
+static Slot *new_slots(size_t count) {
+    void *slots = mmap(NULL, count * sizeof(Slot), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return slots == MAP_FAILED ? NULL : slots;
+}
+
+static void free_memory(Inert *inert) {
+    if (inert && inert->young) munmap(inert->young, inert->slots * sizeof(Slot));
+    if (inert && inert->old) munmap(inert->old, inert->slots * sizeof(Slot));
+    free(inert);
+}
+
 #define ROTATE(x, b) (((x) << (b)) | ((x) >> (64 - (b))))
 #define ROUND \
     do { \

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #ifdef __APPLE__
 #include <sys/random.h>
@@ -272,11 +273,7 @@ static PyObject *view(PyObject *self, PyObject *text) {
 static const char INERT[] = "vedette.inert";
 
 static void free_inert(PyObject *capsule) {
-    Inert *inert = PyCapsule_GetPointer(capsule, INERT);
-    if (!inert) return;
-    free(inert->young);
-    free(inert->old);
-    free(inert);
+    free_memory(PyCapsule_GetPointer(capsule, INERT));
 }
 
 /* inert_memory(bytes) -> an empty set of at most so many bytes */
@@ -288,10 +285,13 @@ static PyObject *inert_memory(PyObject *self, PyObject *bytes) {
     Inert *inert = calloc(1, sizeof(Inert));
     if (inert) {
         inert->slots = slots;
-        inert->young = calloc(slots, sizeof(Slot));
-        inert->old = calloc(slots, sizeof(Slot));
+        inert->young = new_slots(slots);
+        inert->old = new_slots(slots);
     }
-    if (!inert || !inert->young || !inert->old || getentropy(inert->key, sizeof(inert->key))) return PyErr_NoMemory();
+    if (!inert || !inert->young || !inert->old || getentropy(inert->key, sizeof(inert->key))) {
+        free_memory(inert);
+        return PyErr_NoMemory();
+    }
     return PyCapsule_New(inert, INERT, free_inert);
 }
 
