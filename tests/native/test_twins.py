@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.inference.small_model import small_engine
 from tests.native_here import NATIVE_ONLY
+from tests.nothing_known import NothingKnown
 from vedette.config import InspectionSettings
 from vedette.datasets.encoders import LOCATIONS, place
 from vedette.datasets.generate import GENERATORS
@@ -163,7 +164,7 @@ def test_of_a_piece_that_holds_nothing_the_model_reads_nothing(location: str, na
     assert native is not None
     name = name.split("=")[0]
     raw = {"query": f"{name}={value}", "form": f"{name}={value}", "cookie": f" {name}={value}"}.get(location, value)
-    count = native.inert(NothingKnown().inert, location, "" if location == "cookie" else name, raw)
+    count = native.inert(nothing_known().inert, location, "" if location == "cookie" else name, raw)
     if count < 0:
         return
     out = field.FieldCollector(InspectionSettings())
@@ -226,21 +227,10 @@ DOCUMENT = st.recursive(
 )
 
 
-class NothingKnown:
-    """A service that has seen nothing and remembers nothing."""
-
-    def __init__(self) -> None:
-        assert native_reading.native is not None
-        self.inert = native_reading.native.inert_memory(0)
-
-    def key(self, location: str, name: str, raw: str) -> None:
-        return None
-
-    def key_of_group(self, pieces: object) -> None:
-        return None
-
-    def recall(self, key: object) -> None:
-        return None
+def nothing_known() -> NothingKnown:
+    """As the service begins."""
+    assert native_reading.native is not None
+    return NothingKnown(native_reading.native.inert_memory(0))
 
 
 @settings(max_examples=150, deadline=None)
@@ -249,7 +239,7 @@ def test_documents_give_the_fields_that_hold_something(document: Any, is_ascii: 
     body = json.dumps(document, ensure_ascii=is_ascii).encode("utf-8", "surrogatepass")
     request = HTTPRequest("POST", "/", (("Content-Type", "application/json"),), body)
     everything = ParsingPipeline(InspectionSettings()).parse(request).fields
-    left = ParsingPipeline(InspectionSettings()).parse(request, NothingKnown()).fields
+    left = ParsingPipeline(InspectionSettings()).parse(request, nothing_known()).fields
     windows = native_screen_windows
     assert [field_ for field_ in everything if windows(field_)] == [field_ for field_ in left if windows(field_)]
 
@@ -321,7 +311,7 @@ def test_a_small_stack_is_enough() -> None:
 )
 def test_a_path_without_a_slash_is_left_to_the_twin(text: str) -> None:
     assert native_reading.native is not None
-    assert native_reading.native.inert(NothingKnown().inert, "path", "path", text) == -1
+    assert native_reading.native.inert(nothing_known().inert, "path", "path", text) == -1
 
 
 def test_the_wrong_arguments_are_refused() -> None:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.nothing_known import NothingKnown
 from tests.parsing.cases_of import load_cases
 from vedette.config import InspectionSettings
 from vedette.http_request import HTTPRequest
@@ -252,21 +253,6 @@ def test_nested_encodings_do_not_multiply() -> None:
 
 
 PACKED = "JyB1bmlvbiBzZWxlY3QgdXNlcixwYXNzd29yZCBmcm9tIHVzZXJzLS0gLQ"
-
-
-class NothingKnown:
-    """As a service that has seen nothing yet: plain pairs are passed over."""
-
-    inert = None
-
-    def key(self, location: str, name: str, raw: str) -> None:
-        return None
-
-    def key_of_group(self, pieces: object) -> None:
-        return None
-
-    def recall(self, key: object) -> None:
-        return None
 
 
 @pytest.mark.parametrize("place", ["query", "cookie", "header"])

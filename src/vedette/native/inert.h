@@ -69,6 +69,11 @@ typedef struct {
     int too_long;
 } Piece;
 
+static void empty(Piece *piece) { /* and no more: an initialiser would clear its 8 KiB */
+    piece->used = 0;
+    piece->too_long = 0;
+}
+
 static void add_text(Piece *piece, const void *text, size_t n) {
     uint32_t length = (uint32_t)n;
     if (piece->too_long || piece->used + 4 + n > MAX_HASHED) {

@@ -309,14 +309,12 @@ static int add_string(Piece *piece, PyObject *text) {
 
 /* The texts of args[1 .. count - 1]; one that is a list of pairs stands for all of its texts. */
 static void piece_of(Piece *piece, PyObject *const *args, Py_ssize_t count) {
-    piece->used = 0;
-    piece->too_long = 0;
+    empty(piece);
     for (Py_ssize_t i = 1; i < count && !piece->too_long; i++) add_string(piece, args[i]);
 }
 
 static void piece_of_pairs(Piece *piece, PyObject *pairs) {
-    piece->used = 0;
-    piece->too_long = 0;
+    empty(piece);
     Py_ssize_t count = PyList_Size(pairs);
     if (count < 0) PyErr_Clear();
     if (count <= 0) piece->too_long = 1;
@@ -403,7 +401,8 @@ static long values_of_headers(Inert *memory, PyObject *pairs) {
             PyErr_Clear();
             return -1;
         }
-        Piece piece = {.used = 0, .too_long = 0};
+        Piece piece;
+        empty(&piece);
         add_text(&piece, "header", 6);
         add_text(&piece, s, (size_t)n);
         add_text(&piece, v, (size_t)m);
@@ -418,7 +417,8 @@ static long values_of_headers(Inert *memory, PyObject *pairs) {
 /* headers(memory, pairs) -> (values of those that usually come together if none has to be read, else -1; these, or None;
  * the others) */
 static PyObject *headers(PyObject *self, PyObject *const *args, Py_ssize_t count) {
-    Piece piece = {.used = 0, .too_long = 0};
+    Piece piece;
+    empty(&piece);
     (void)self;
     if (wrong_count(count, 2)) return NULL;
     Inert *memory = PyCapsule_GetPointer(args[0], INERT);
@@ -521,7 +521,8 @@ static PyObject *pieces(PyObject *self, PyObject *const *args, Py_ssize_t count)
         const char *s = text + rest.at[i][0];
         long n = rest.at[i][1] - rest.at[i][0];
         const char *equals = *sign == '&' ? memchr(s, '=', (size_t)n) : s; /* cookies are known without their name */
-        Piece piece = {.used = 0, .too_long = 0};
+        Piece piece;
+        empty(&piece);
         add_text(&piece, place, (size_t)place_length);
         add_text(&piece, s, (size_t)(equals ? equals - s : n));
         add_text(&piece, s, (size_t)n);
@@ -650,8 +651,7 @@ static int leaf(Leaves *leaves, int32_t index, const char *path, long length, in
         }
         if (leaves->memory && !node->escaped && n < MAX_HASHED) {
             Piece *piece = &leaves->piece;
-            piece->used = 0;
-            piece->too_long = 0;
+            empty(piece);
             add_text(piece, leaves->place, (size_t)leaves->place_length);
             add_text(piece, path, (size_t)length);
             add_text(piece, s, (size_t)n);
