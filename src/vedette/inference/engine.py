@@ -19,15 +19,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vedette.errors import InferenceFailed
 from vedette.http_request import HTTPRequest
 from vedette.inference.evidence import tightest_range, trimmed
 from vedette.inference.policy import Policy
 from vedette.inference.prepared import Prepared, Slice
-from vedette.inference.rows import BUCKET, Reading, Row, cut_runs
+from vedette.inference.rows import BUCKET, Reading, Row, cut_readings, cut_runs
 from vedette.inference.score_memory import Key, Remembered, ScoreMemory
 from vedette.inference.source_memory import SourceMemory
+from vedette.inference.text_reader import TextReader, text_reader
 from vedette.parsing.pipeline import ParsingPipeline
 from vedette.sinks.masking import excerpt, is_secret, short_name
 from vedette.tokenization.native_screen import view
@@ -72,6 +74,7 @@ class Engine:
         self._max_windows = waf.inspection.max_windows
         self._max_findings = waf.max_findings
         self._slice_tokens = settings.inference.queue.max_batch_tokens
+        self._reader = text_reader(runtime, bundle.tokenizer, bundle.scorer, self.threshold)
 
     def check(self, request: HTTPRequest, *, deadline_s: float | None = None, request_id: str | None = None) -> Verdict:
         """Return the verdict on `request`, in this thread. What the model could not read within `deadline_s` seconds
@@ -165,6 +168,10 @@ class Engine:
         if not owners:
             return
         readings = [Reading(key, held) for key, held in owners.items()]
+        if self._reader is not None:
+            readings = self._read(self._reader, readings)
+            if not readings:
+                return
         views = [reading.view for reading in readings]
         encoded = self._tokenizer.encode([reading.window for reading in readings], views)
         rows = []
@@ -176,6 +183,37 @@ class Engine:
             wanted = [row for row in run if row.reading.wanted]
             if wanted:
                 self._run(wanted)
+
+    def _read(self, reader: TextReader, readings: list[Reading]) -> list[Reading]:
+        """Text views -> answers, in one call for each part. Returns the readings that only the library can encode."""
+        left: list[Reading] = []
+        for part in cut_readings(readings):
+            wanted = [reading for reading in part if reading.wanted]
+            contexts = [self._tokenizer.context_ids(reading.window.context) for reading in wanted]
+            finished = []
+            found = reader.read([reading.view for reading in wanted], contexts)
+            for reading, context, answer in zip(wanted, contexts, found, strict=True):
+                if answer is None:
+                    left.append(reading)
+                    continue
+                score, class_index, row, evidence = answer
+                if not math.isfinite(score):
+                    raise InferenceFailed("the model's output is no score for each row")
+                start = end = 0
+                if evidence is not None:
+                    start, end = self._range(np.array(evidence, np.float32), len(context))
+                reading.rows_left = 1
+                taken = reading.take(Remembered(score, class_index, row, start, end), self.threshold)
+                if taken is not None:
+                    finished.append((reading.key, taken))
+            self.memory.remember(finished)
+        return left
+
+    @staticmethod
+    def _range(evidence: NDArray[np.float32], context: int) -> tuple[int, int]:
+        """Evidence of a row's text -> the tokens of the row that hold it, behind its context; (0, 0) if none."""
+        start, end = tightest_range(evidence)
+        return (start + context, end + context) if end else (0, 0)
 
     def _run(self, rows: list[Row]) -> None:
         """One model run: rows -> ids (B, T) -> logits (B, C), evidence (B, T) -> answers."""
@@ -196,8 +234,7 @@ class Engine:
             start = end = 0
             if score >= self.threshold:
                 context = len(self._tokenizer.context_ids(row.reading.window.context))
-                start, end = tightest_range(output.evidence[index, context : len(row.ids)])
-                start, end = (start + context, end + context) if end else (0, 0)
+                start, end = self._range(output.evidence[index, context : len(row.ids)], context)
             answer = row.reading.take(Remembered(score, class_index, row.number, start, end), self.threshold)
             if answer is not None:
                 finished.append((row.reading.key, answer))

@@ -6,6 +6,7 @@ from vedette.inference.prepared import Slice
 from vedette.inference.score_memory import Key, Remembered
 
 RUN_TOKENS = 4096  # rows times padded length of one model run: some 16 ms, so a deadline is noticed soon
+RUN_CHARS = 4096  # of text views that are read in one call: at most 20 ms, usually 7
 RUN_OVERHEAD = 24  # padded tokens that cost as much as starting a run: 90 to 150 of 5 to 7 us a token (int8, one core)
 BUCKET = 16  # rows are padded to a multiple of this, so that the runtime sees few shapes
 
@@ -38,6 +39,19 @@ class Reading:
             for piece, slot in self.held:
                 piece.prepared.answers[slot] = self.best
         return self.best if self.rows_left == 0 else None
+
+
+def cut_readings(readings: list[Reading]) -> list[list[Reading]]:
+    """Cut readings into parts of at most `RUN_CHARS` characters, or one."""
+    parts: list[list[Reading]] = []
+    left = 0
+    for reading in readings:
+        left -= len(reading.view)
+        if left < 0 or not parts:
+            parts.append([])
+            left = RUN_CHARS - len(reading.view)
+        parts[-1].append(reading)
+    return parts
 
 
 class Row:

@@ -22,7 +22,7 @@ from vedette.model.detector_config import MASKED, ROTARY_BASE, DetectorConfig, a
 from vedette.native.loader import native_library
 
 _BLOCK, _ACTIVATION_MAX, _MAX_HEAD = 16, 2047, 64  # as in detector.c
-_REASONS = {1: "memory is short", 2: "a token is outside the vocabulary"}
+REASONS = {1: "memory is short", 2: "a token is outside the vocabulary"}
 
 _Pointer = ctypes.c_void_p
 _Size = ctypes.c_int32
@@ -69,7 +69,7 @@ class NativeRuntime:
             self._model = self._laid_out(load(weights.read()), bundle.config)
         except (SafetensorError, KeyError, ValueError) as error:
             raise BundleError(f"{where}: is not the checkpoint that the manifest describes: {error}") from error
-        self._address = ctypes.addressof(self._model)
+        self.address = ctypes.addressof(self._model)
         self._run = library.vedette_run
         self._run.argtypes = [_Pointer, _Pointer, _Size, _Size, _Pointer, _Pointer]
 
@@ -81,9 +81,9 @@ class NativeRuntime:
             raise InferenceFailed(f"a row may have {self._config.max_tokens} tokens, not {width}")
         logits = np.empty((rows, len(self._config.classes)), np.float32)
         evidence = np.empty((rows, width), np.float32)
-        failure = self._run(self._address, _address(ids), rows, width, _address(logits), _address(evidence))
+        failure = self._run(self.address, _address(ids), rows, width, _address(logits), _address(evidence))
         if failure:
-            raise InferenceFailed(f"native: {_REASONS.get(failure, failure)}")
+            raise InferenceFailed(f"native: {REASONS.get(failure, failure)}")
         return ModelOutput(logits, evidence)
 
     # -- weights as detector.c wants them --------------------------------------------------------------------------

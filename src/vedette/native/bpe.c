@@ -6,18 +6,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "reader.h"
+
 enum {
     MAX_PIECE = 512, /* bytes of a piece; merging is quadratic in them */
     UNKNOWN_PIECE = -1
 };
 
-typedef struct {
+struct Vocabulary {
     const int32_t *bytes; /* [256] ids of single bytes */
     const uint8_t *kinds; /* [65536] kind of each character below U+10000 */
     /* [mask + 1][2] pairs that merge, in an open hash table: left << 16 | right, and rank << 16 | what they merge to. */
     const uint32_t *table;
     uint32_t mask;
-} Vocabulary;
+};
 
 static const uint32_t EMPTY = 0xFFFFFFFFu; /* of a slot's pair; as rank and merged, of a pair that does not merge */
 

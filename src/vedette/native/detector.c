@@ -18,6 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "reader.h"
+
 enum {
     BLOCK = 16,         /* outputs of a matrix that are computed together; rows of weights are padded to it */
     LANES = 8,          /* numbers of a vector */
@@ -27,6 +29,8 @@ enum {
     ACTIVATION_MAX = 2047,
     NOTHING = -10000 /* logits of a row without text */
 };
+
+static const float UNSEEN = -1e30f; /* score of a key out of reach */
 
 typedef struct {
     const int16_t *weights; /* [outputs / BLOCK][inputs / 2][BLOCK][2] */
@@ -40,7 +44,7 @@ typedef struct {
     Linear qkv, out, up, down;
 } Layer;
 
-typedef struct {
+struct Model {
     const float *tokens; /* [vocab][d_model] */
     const Layer *layers;
     const float *norm_weight, *norm_bias; /* [d_model] */
@@ -49,23 +53,28 @@ typedef struct {
     const float *aside;           /* [odds.outputs], added before the strongest attack is chosen */
     int32_t d_model, n_heads, d_ff, n_layers, classes; /* classes: without benign */
     int32_t vocab, context_tokens, window, max_tokens;
-} Model;
+};
 
 typedef struct {
     float *x;       /* [tokens][d_model] residual stream */
     float *qkv;     /* [tokens][3 d_model] */
     float *wide;    /* [tokens][max(d_ff, odds.outputs)] */
     float *keys;    /* [head size][tokens + SPARE] one head's keys, transposed */
-    float *scores;  /* [2 window + 1 + SPARE] */
+    float *scores;  /* [2][scores_width()] */
     float *scales;  /* [tokens] */
+    float *context; /* [d_model] sum of a row's context */
     int16_t *fixed; /* [tokens][max(d_model, d_ff)] */
     int32_t *positions; /* [tokens] place of a token in its row */
+    uint16_t *pairs;    /* [tokens][d_ff / 2] pairs of inputs that are not zero */
+    int32_t *counts;    /* [tokens] how many of them */
 } Scratch;
+
+/* Scores of two neighbours' keys, rounded up. */
+static inline int scores_width(const Model *model) { return 2 * model->window + 2 + SPARE; }
 
 /* Eight numbers at once; GCC and Clang turn them into whatever the processor has. Loaded from any address. */
 typedef float Vector __attribute__((vector_size(4 * LANES)));
 typedef int32_t Integers __attribute__((vector_size(4 * LANES)));
-typedef int16_t Halves __attribute__((vector_size(2 * LANES)));
 
 static inline Vector load(const float *from) {
     Vector value;
@@ -88,18 +97,17 @@ static inline float largest_of(Vector v) {
     return largest;
 }
 
-static inline Vector rounded(Vector x) { /* away from zero where it is half, as int32 wants it */
-    Integers sign = (Integers)x & INT32_MIN;
-    Vector half = (Vector)(sign | (Integers)((Vector){0} + 0.5f));
-    return x + half;
-}
+static inline Vector sizes(Vector x) { return (Vector)((Integers)x & INT32_MAX); }
+
+/* To the nearest whole number. */
+static inline Integers whole(Vector x) { return (Integers)_mm256_cvtps_epi32((__m256)x); }
 
 /* e^x for x <= 88, 0 below -87; within 2 units in the last place (Cephes' polynomial). */
 static inline Vector exponential(Vector x) {
     Integers is_normal = x > -87.0f;
-    Integers n = __builtin_convertvector(rounded(x * 1.44269504f), Integers);
-    Vector whole = __builtin_convertvector(n, Vector);
-    Vector r = x - whole * 0.693359375f + whole * 2.12194440e-4f;
+    Integers n = whole(x * 1.44269504f);
+    Vector times = __builtin_convertvector(n, Vector);
+    Vector r = x - times * 0.693359375f + times * 2.12194440e-4f;
     Vector p = r * 1.9875691500e-4f + 1.3981999507e-3f;
     p = p * r + 8.3334519073e-3f;
     p = p * r + 4.1665795894e-2f;
@@ -109,21 +117,21 @@ static inline Vector exponential(Vector x) {
     return (Vector)((Integers)(p * (Vector)((n + 127) << 23)) & is_normal);
 }
 
-/* x [count][width] -> fixed, and for each row the factor that takes a product back. */
+/* x [count][width] -> fixed, and for each row the factor that takes a product back. Widths are multiples of BLOCK. */
 static void quantise(const float *x, int count, int width, int16_t *fixed, float *scales) {
     for (int row = 0; row < count; row++, x += width, fixed += width) {
-        Vector most = {0}, least = {0};
-        for (int i = 0; i < width; i += LANES) {
-            most = larger(most, load(x + i));
-            least = larger(least, -load(x + i));
+        Vector first = {0}, second = {0};
+        for (int i = 0; i < width; i += BLOCK) {
+            first = larger(first, sizes(load(x + i)));
+            second = larger(second, sizes(load(x + i + LANES)));
         }
-        float largest = largest_of(larger(most, least)) + 1e-20f;
+        float largest = largest_of(larger(first, second)) + 1e-20f;
         float scale = ACTIVATION_MAX / largest;
         scales[row] = largest / ACTIVATION_MAX;
-        for (int i = 0; i < width; i += LANES) {
-            Integers whole = __builtin_convertvector(rounded(load(x + i) * scale), Integers);
-            Halves half = __builtin_convertvector(whole, Halves);
-            memcpy(fixed + i, &half, sizeof half);
+        for (int i = 0; i < width; i += BLOCK) {
+            __m256i low = (__m256i)whole(load(x + i) * scale), high = (__m256i)whole(load(x + i + LANES) * scale);
+            __m256i mixed = _mm256_packs_epi32(low, high); /* in quarters 0 2 1 3 */
+            _mm256_storeu_si256((__m256i *)(fixed + i), _mm256_permute4x64_epi64(mixed, 0xD8));
         }
     }
 }
@@ -168,50 +176,84 @@ static inline Integers products(const int16_t *pair, const int16_t *weights) {
     return (Integers)_mm256_madd_epi16(_mm256_set1_epi32(both), _mm256_loadu_si256((const __m256i *)weights));
 }
 
+/* A block of outputs of a few rows; from the pairs of inputs that `pairs` names, or from all where that is NULL. */
 static inline __attribute__((always_inline)) void multiply_rows(const Linear *linear, int block, const int16_t *fixed,
-                                                                const float *factors, int rows, float *to,
-                                                                enum Store how) {
+                                                                const float *factors, int rows, const uint16_t *pairs,
+                                                                int count, float *to, enum Store how) {
     const int16_t *weights = linear->weights + (size_t)block * linear->inputs;
     Integers low[4], high[4];
     for (int r = 0; r < rows; r++) low[r] = high[r] = (Integers){0};
-    for (int k = 0; k < linear->inputs; k += 2, weights += 2 * BLOCK)
+    for (int at = 0; at < count; at++) {
+        int k = pairs ? pairs[at] : at;
         for (int r = 0; r < rows; r++) {
-            const int16_t *pair = fixed + r * linear->inputs + k;
-            low[r] += products(pair, weights);
-            high[r] += products(pair, weights + BLOCK);
+            const int16_t *pair = fixed + r * linear->inputs + 2 * k;
+            low[r] += products(pair, weights + 2 * BLOCK * k);
+            high[r] += products(pair, weights + 2 * BLOCK * k + BLOCK);
         }
+    }
     for (int r = 0; r < rows; r++)
         store(low[r], high[r], factors[r], linear->scale + block, linear->bias + block,
               to + (size_t)r * linear->outputs + block, how);
 }
 
-/* fixed [count][inputs] with scales [count] -> to [count][outputs]. */
+/* How many rows are computed together where so many are left. */
+static inline int rows_together(int left) { return left >= 4 ? 4 : left >= 2 ? 2 : 1; }
+
+/* Pairs of inputs that are not zero in all of a few rows -> pairs; returns how many. */
+static int pairs_used(const int16_t *fixed, int inputs, int rows, uint16_t *pairs) {
+    int count = 0;
+    for (int k = 0; k < inputs; k += BLOCK) {
+        __m256i any = _mm256_loadu_si256((const __m256i *)(fixed + k));
+        for (int r = 1; r < rows; r++)
+            any = _mm256_or_si256(any, _mm256_loadu_si256((const __m256i *)(fixed + r * inputs + k)));
+        __m256i zero = _mm256_cmpeq_epi32(any, _mm256_setzero_si256());
+        unsigned used = ~(unsigned)_mm256_movemask_ps((__m256)zero) & 0xFF;
+        for (; used; used &= used - 1) pairs[count++] = (uint16_t)(k / 2 + __builtin_ctz(used));
+    }
+    return count;
+}
+
+/* fixed [count][inputs] with scales [count] -> to [count][outputs]. With room for `pairs` [count][inputs / 2] and their
+   `counts` [count], inputs that are zero are skipped. */
 static inline __attribute__((always_inline)) void multiply(const Linear *linear, const int16_t *fixed,
-                                                           const float *scales, int count, float *to, enum Store how) {
+                                                           const float *scales, int count, uint16_t *pairs,
+                                                           int32_t *counts, float *to, enum Store how) {
+    int inputs = linear->inputs;
+    for (int row = 0, rows; pairs && row < count; row += rows) {
+        rows = rows_together(count - row);
+        counts[row] = pairs_used(fixed + (size_t)row * inputs, inputs, rows, pairs + (size_t)row * (inputs / 2));
+    }
     for (int block = 0; block < linear->outputs; block += BLOCK) {
         for (int row = 0, rows; row < count; row += rows) {
-            const int16_t *from = fixed + (size_t)row * linear->inputs;
+            const int16_t *from = fixed + (size_t)row * inputs;
+            const uint16_t *used = pairs ? pairs + (size_t)row * (inputs / 2) : NULL;
             float *line = to + (size_t)row * linear->outputs;
             const float *factors = scales + row;
-            rows = count - row >= 4 ? 4 : count - row >= 2 ? 2 : 1;
+            int steps = pairs ? counts[row] : inputs / 2;
+            rows = rows_together(count - row);
             if (rows == 4)
-                multiply_rows(linear, block, from, factors, 4, line, how);
+                multiply_rows(linear, block, from, factors, 4, used, steps, line, how);
             else if (rows == 2)
-                multiply_rows(linear, block, from, factors, 2, line, how);
+                multiply_rows(linear, block, from, factors, 2, used, steps, line, how);
             else
-                multiply_rows(linear, block, from, factors, 1, line, how);
+                multiply_rows(linear, block, from, factors, 1, used, steps, line, how);
         }
     }
 }
 
-/* query . key for `blocks` x LANES keys, which lie transposed. */
-static inline __attribute__((always_inline)) void score(const float *query, const float *keys, int size, int stride,
-                                                        int blocks, float *scores) {
-    Vector sums[5];
-    for (int b = 0; b < blocks; b++) sums[b] = (Vector){0};
+/* query . key of `queries` tokens for `blocks` x LANES keys, which lie transposed -> scores [queries][SCORES]. */
+static inline __attribute__((always_inline)) void score(const float *query, int apart, int queries, const float *keys,
+                                                        int size, int stride, int blocks, float *scores, int width) {
+    Vector sums[2][5];
+    for (int q = 0; q < queries; q++)
+        for (int b = 0; b < blocks; b++) sums[q][b] = (Vector){0};
     for (int i = 0; i < size; i++, keys += stride)
-        for (int b = 0; b < blocks; b++) sums[b] += load(keys + b * LANES) * query[i];
-    for (int b = 0; b < blocks; b++) save(scores + b * LANES, sums[b]);
+        for (int b = 0; b < blocks; b++) {
+            Vector key = load(keys + b * LANES);
+            for (int q = 0; q < queries; q++) sums[q][b] += key * query[q * apart + i];
+        }
+    for (int q = 0; q < queries; q++)
+        for (int b = 0; b < blocks; b++) save(scores + q * width + b * LANES, sums[q][b]);
 }
 
 /* Rotates queries and keys of one head by their positions; the keys go to `keys`, transposed. */
@@ -238,55 +280,79 @@ static void rotate(const Model *model, const int32_t *positions, float *qkv, int
     for (int i = 0; i < size; i++) memset(keys + i * stride + count, 0, (stride - count) * sizeof *keys);
 }
 
-/* Attention of one head over one row of `count` tokens, within the window; the mix is written over the queries. */
-static inline __attribute__((always_inline)) void attend(const Model *model, const int32_t *positions, float *qkv,
-                                                         int count, int size, Scratch *scratch) {
-    int d = model->d_model, stride = count + SPARE;
-    float *keys = scratch->keys, *scores = scratch->scores;
-    rotate(model, positions, qkv, count, size, stride, keys);
-    for (int t = 0, from = 0, end = 0; t < count; t++) {
-        float *query = qkv + (size_t)t * 3 * d;
-        while (positions[from] < positions[t] - model->window) from++;
-        while (end < count && positions[end] <= positions[t] + model->window) end++;
-        int seen = end - from;
-        for (int at = 0; at < seen;) {
-            int left = seen - at;
-            if (left > 4 * LANES) {
-                score(query, keys + from + at, size, stride, 5, scores + at);
-                at += 5 * LANES;
-            } else if (left > 2 * LANES) {
-                score(query, keys + from + at, size, stride, 4, scores + at);
-                at += 4 * LANES;
-            } else {
-                score(query, keys + from + at, size, stride, 2, scores + at);
-                at += 2 * LANES;
-            }
+/* Scores [width] of the keys, of which those in [from, end) count -> shares that are yet to be divided by the sum. */
+static inline float share_out(float *scores, int from, int end, int seen) {
+    for (int at = 0; at < from; at++) scores[at] = UNSEEN;
+    for (int at = end; at < seen || at % LANES; at++) scores[at] = UNSEEN;
+    Vector peaks = load(scores), sums = {0};
+    for (int at = LANES; at < seen; at += LANES) peaks = larger(peaks, load(scores + at));
+    float peak = largest_of(peaks);
+    for (int at = 0; at < seen; at += LANES) {
+        Vector share = exponential(load(scores + at) - peak);
+        save(scores + at, share);
+        sums += share;
+    }
+    return sum_of(sums);
+}
+
+/* Attention of one head of `queries` neighbouring tokens, the first of them token t, to keys [from, end), of which the
+   first token sees those before `first_end` and the last one those from `last_from` on. */
+static inline __attribute__((always_inline)) void attend_few(const Model *model, float *query, int t, int queries,
+                                                             int from, int first_end, int last_from, int end, int size,
+                                                             int stride, const Scratch *scratch) {
+    int d = model->d_model, apart = 3 * d, seen = end - from, width = scores_width(model);
+    float *scores = scratch->scores, totals[2];
+    for (int at = 0; at < seen;) {
+        const float *keys = scratch->keys + from + at;
+        int left = seen - at;
+        if (left > 4 * LANES) {
+            score(query, apart, queries, keys, size, stride, 5, scores + at, width);
+            at += 5 * LANES;
+        } else if (left > 2 * LANES) {
+            score(query, apart, queries, keys, size, stride, 4, scores + at, width);
+            at += 4 * LANES;
+        } else {
+            score(query, apart, queries, keys, size, stride, 2, scores + at, width);
+            at += 2 * LANES;
         }
-        for (int at = seen; at % LANES; at++) scores[at] = -1e30f;
-        Vector peaks = load(scores), sums = {0};
-        for (int at = LANES; at < seen; at += LANES) peaks = larger(peaks, load(scores + at));
-        float peak = largest_of(peaks);
-        for (int at = 0; at < seen; at += LANES) {
-            Vector share = exponential(load(scores + at) - peak);
-            save(scores + at, share);
-            sums += share;
+    }
+    totals[0] = share_out(scores, 0, first_end - from, seen);
+    if (queries > 1) totals[1] = share_out(scores + width, last_from - from, seen, seen);
+    Vector mixed[2][MAX_HEAD / LANES] = {{{0}}};
+    const float *value = query + 2 * d + (ptrdiff_t)(from - t) * apart;
+    for (int at = 0; at < seen; at++, value += apart)
+        for (int i = 0; i < size / LANES; i++) {
+            Vector part = load(value + i * LANES);
+            for (int q = 0; q < queries; q++) mixed[q][i] += part * scores[q * width + at];
         }
-        Vector even[MAX_HEAD / LANES] = {{0}}, odd[MAX_HEAD / LANES] = {{0}};
-        const float *value = query + 2 * d + (ptrdiff_t)(from - t) * 3 * d;
-        int at = 0;
-        for (; at + 1 < seen; at += 2, value += 6 * d)
-            for (int i = 0; i < size / LANES; i++) {
-                even[i] += load(value + i * LANES) * scores[at];
-                odd[i] += load(value + 3 * d + i * LANES) * scores[at + 1];
-            }
-        if (at < seen)
-            for (int i = 0; i < size / LANES; i++) even[i] += load(value + i * LANES) * scores[at];
-        float factor = 1.0f / sum_of(sums);
-        for (int i = 0; i < size / LANES; i++) save(query + i * LANES, (even[i] + odd[i]) * factor);
+    for (int q = 0; q < queries; q++) {
+        float factor = 1.0f / totals[q];
+        for (int i = 0; i < size / LANES; i++) save(query + q * apart + i * LANES, mixed[q][i] * factor);
     }
 }
 
-static void attend_heads(const Model *model, const int32_t *positions, float *qkv, int count, Scratch *scratch) {
+/* Attention of one head over one row of `count` tokens, within the window; the mix is written over the queries. */
+static inline __attribute__((always_inline)) void attend(const Model *model, const int32_t *positions, float *qkv,
+                                                         int count, int size, const Scratch *scratch) {
+    int stride = count + SPARE, window = model->window;
+    rotate(model, positions, qkv, count, size, stride, scratch->keys);
+    for (int t = 0, from = 0, end = 0; t < count; t += 2) {
+        float *query = qkv + (size_t)t * 3 * model->d_model;
+        while (positions[from] < positions[t] - window) from++;
+        while (end < count && positions[end] <= positions[t] + window) end++;
+        int first_end = end, last_from = from;
+        if (t + 1 == count) {
+            attend_few(model, query, t, 1, from, end, from, end, size, stride, scratch);
+            break;
+        }
+        while (positions[last_from] < positions[t + 1] - window) last_from++;
+        while (end < count && positions[end] <= positions[t + 1] + window) end++;
+        attend_few(model, query, t, 2, from, first_end, last_from, end, size, stride, scratch);
+    }
+}
+
+static void attend_heads(const Model *model, const int32_t *positions, float *qkv, int count,
+                         const Scratch *scratch) {
     int size = model->d_model / model->n_heads;
     for (int head = 0; head < model->n_heads; head++, qkv += size) {
         if (size == 32)
@@ -323,42 +389,50 @@ static void encode(const Model *model, const int32_t *lengths, int rows, int tok
         const Layer *layer = model->layers + index;
         normalise(scratch->x, tokens, d, layer->norm1_weight, layer->norm1_bias, scratch->wide);
         quantise(scratch->wide, tokens, d, scratch->fixed, scratch->scales);
-        multiply(&layer->qkv, scratch->fixed, scratch->scales, tokens, scratch->qkv, SET);
+        multiply(&layer->qkv, scratch->fixed, scratch->scales, tokens, NULL, NULL, scratch->qkv, SET);
         for (int row = 0, at = 0; row < rows; at += lengths[row++])
             attend_heads(model, scratch->positions + at, scratch->qkv + (size_t)at * 3 * d, lengths[row], scratch);
         for (int t = 0; t < tokens; t++)
             memcpy(scratch->wide + (size_t)t * d, scratch->qkv + (size_t)t * 3 * d, d * sizeof(float));
         quantise(scratch->wide, tokens, d, scratch->fixed, scratch->scales);
-        multiply(&layer->out, scratch->fixed, scratch->scales, tokens, scratch->x, ADD);
+        multiply(&layer->out, scratch->fixed, scratch->scales, tokens, NULL, NULL, scratch->x, ADD);
         normalise(scratch->x, tokens, d, layer->norm2_weight, layer->norm2_bias, scratch->wide);
         quantise(scratch->wide, tokens, d, scratch->fixed, scratch->scales);
-        multiply(&layer->up, scratch->fixed, scratch->scales, tokens, scratch->wide, SET_POSITIVE);
+        multiply(&layer->up, scratch->fixed, scratch->scales, tokens, NULL, NULL, scratch->wide, SET_POSITIVE);
         quantise(scratch->wide, tokens, model->d_ff, scratch->fixed, scratch->scales);
-        multiply(&layer->down, scratch->fixed, scratch->scales, tokens, scratch->x, ADD);
+        multiply(&layer->down, scratch->fixed, scratch->scales, tokens, scratch->pairs, scratch->counts, scratch->x, ADD);
     }
     normalise(scratch->x, tokens, d, model->norm_weight, model->norm_bias, scratch->qkv);
     quantise(scratch->qkv, tokens, d, scratch->fixed, scratch->scales);
-    multiply(&model->odds, scratch->fixed, scratch->scales, tokens, scratch->wide, SET);
+    multiply(&model->odds, scratch->fixed, scratch->scales, tokens, NULL, NULL, scratch->wide, SET);
 }
 
-/* Embeds the text of one row behind the `tokens` that stand there; returns how many tokens it has, -1 for an id outside
-   the vocabulary. */
-static int embed(const Model *model, const int64_t *ids, int width, int tokens, float *context, Scratch *scratch) {
+/* Adds the embedding of a word of the context. */
+static void add_context(const Model *model, int64_t token, float *context) {
+    for (int i = 0; i < model->d_model; i += LANES)
+        save(context + i, load(context + i) + load(model->tokens + token * model->d_model + i));
+}
+
+/* A token of text at its place, with the context of its row. */
+static void embed_token(const Model *model, int64_t token, const float *context, float *to) {
+    const float *from = model->tokens + token * model->d_model;
+    for (int i = 0; i < model->d_model; i += LANES) save(to + i, load(from + i) + load(context + i));
+}
+
+/* Embeds the text of one padded row behind the `tokens` that stand there; returns how many tokens it has, -1 for an id
+   outside the vocabulary. */
+static int embed(const Model *model, const int64_t *ids, int width, int tokens, Scratch *scratch) {
     int d = model->d_model, count = 0;
-    memset(context, 0, d * sizeof *context);
+    memset(scratch->context, 0, d * sizeof *scratch->context);
     for (int t = 0; t < width; t++) {
         if (ids[t] < 0 || ids[t] >= model->vocab) return -1;
         if (ids[t] > model->context_tokens)
             scratch->positions[tokens + count++] = t;
         else if (ids[t] > 0)
-            for (int i = 0; i < d; i += LANES)
-                save(context + i, load(context + i) + load(model->tokens + ids[t] * d + i));
+            add_context(model, ids[t], scratch->context);
     }
-    for (int at = 0; at < count; at++) {
-        const float *token = model->tokens + ids[scratch->positions[tokens + at]] * d;
-        float *to = scratch->x + (size_t)(tokens + at) * d;
-        for (int i = 0; i < d; i += LANES) save(to + i, load(token + i) + load(context + i));
-    }
+    for (int at = tokens; at < tokens + count; at++)
+        embed_token(model, ids[scratch->positions[at]], scratch->context, scratch->x + (size_t)at * d);
     return count;
 }
 
@@ -379,51 +453,182 @@ int vedette_supported(void) {
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_AVX2);
 }
 
-/* ids [rows][width], 0 pads -> logits [rows][1 + classes], evidence [rows][width], 0 beside text.
-   Returns 0; 1 where memory is short; 2 for an id outside the vocabulary. */
-int vedette_run(const Model *model, const int64_t *ids, int32_t rows, int32_t width, float *logits, float *evidence) {
-    int d = model->d_model, size = d / model->n_heads, room = width > GROUP_TOKENS ? width : GROUP_TOKENS;
+/* Memory for runs of `room` tokens. Returns 0 where there is none; else scratch->x is to be freed. */
+static int take_scratch(const Model *model, int room, Scratch *scratch) {
+    int d = model->d_model, size = d / model->n_heads;
     int wide = model->d_ff > model->odds.outputs ? model->d_ff : model->odds.outputs;
     if (wide < d) wide = d;
-    size_t floats = (size_t)room * (4 * d + wide + 1) + (size_t)size * (room + SPARE) + 2 * model->window + 1 + SPARE + d;
-    float *memory = malloc(floats * sizeof(float) + (size_t)room * (wide * sizeof(int16_t) + sizeof(int32_t)));
+    size_t floats = (size_t)room * (4 * d + wide + 1) + (size_t)size * (room + SPARE) + 2 * scores_width(model) + d;
+    size_t whole_numbers = (size_t)room * (2 * sizeof(int32_t) + (wide + model->d_ff / 2) * sizeof(int16_t));
+    scratch->x = malloc(floats * sizeof(float) + whole_numbers);
+    if (!scratch->x) return 0;
+    scratch->qkv = scratch->x + (size_t)room * d;
+    scratch->wide = scratch->qkv + (size_t)room * 3 * d;
+    scratch->keys = scratch->wide + (size_t)room * wide;
+    scratch->scores = scratch->keys + (size_t)size * (room + SPARE);
+    scratch->scales = scratch->scores + 2 * scores_width(model);
+    scratch->context = scratch->scales + room;
+    scratch->positions = (int32_t *)(scratch->context + d);
+    scratch->counts = scratch->positions + room;
+    scratch->fixed = (int16_t *)(scratch->counts + room);
+    scratch->pairs = (uint16_t *)(scratch->fixed + (size_t)room * wide);
+    return 1;
+}
+
+/* Logits of a row without text. */
+static void say_nothing(const Model *model, float *logits) {
+    logits[0] = 0.0f;
+    for (int c = 1; c <= model->classes; c++) logits[c] = NOTHING;
+}
+
+/* ids [rows][width], 0 pads -> logits [rows][1 + classes], evidence [rows][width], 0 beside text. */
+int vedette_run(const Model *model, const int64_t *ids, int32_t rows, int32_t width, float *logits, float *evidence) {
     int32_t *lengths = malloc(rows * sizeof *lengths);
-    Scratch scratch;
-    int failure = !memory || !lengths;
-    if (!failure) {
-        scratch.x = memory;
-        scratch.qkv = scratch.x + (size_t)room * d;
-        scratch.wide = scratch.qkv + (size_t)room * 3 * d;
-        scratch.keys = scratch.wide + (size_t)room * wide;
-        scratch.scores = scratch.keys + (size_t)size * (room + SPARE);
-        scratch.scales = scratch.scores + 2 * model->window + 1 + SPARE;
-        scratch.positions = (int32_t *)(scratch.scales + room + d);
-        scratch.fixed = (int16_t *)(scratch.positions + room);
+    Scratch scratch = {0};
+    int failure = READ;
+    if (!lengths || !take_scratch(model, width > GROUP_TOKENS ? width : GROUP_TOKENS, &scratch))
+        failure = NO_MEMORY;
+    else
         memset(evidence, 0, (size_t)rows * width * sizeof *evidence);
-    }
-    for (int first = 0, row = 0; first < rows && !failure; first = row) {
+    for (int first = 0, row = 0; first < rows && failure == READ; first = row) {
         int tokens = 0, count;
         for (row = first; row < rows && (row == first || tokens + width <= GROUP_TOKENS); row++, tokens += count) {
-            lengths[row] = count = embed(model, ids + (size_t)row * width, width, tokens, scratch.scales + room, &scratch);
+            lengths[row] = count = embed(model, ids + (size_t)row * width, width, tokens, &scratch);
             if (count < 0) {
-                failure = 2;
+                failure = UNKNOWN_TOKEN;
                 break;
             }
         }
-        if (failure) break;
+        if (failure != READ) break;
         encode(model, lengths + first, row - first, tokens, &scratch);
         for (int at = first, token = 0; at < row; token += lengths[at++]) {
             float *line = logits + (size_t)at * (model->classes + 1);
-            line[0] = 0.0f;
             if (lengths[at]) {
                 conclude(model, scratch.wide + (size_t)token * model->odds.outputs, lengths[at], line, scratch.x);
                 spread(scratch.x, scratch.positions + token, lengths[at], evidence + (size_t)at * width);
             } else {
-                for (int c = 1; c <= model->classes; c++) line[c] = NOTHING;
+                say_nothing(model, line);
             }
         }
     }
-    free(memory);
+    free(scratch.x);
     free(lengths);
+    return failure;
+}
+
+/* A row: its tokens, and which row of which view it is. */
+typedef struct {
+    const int32_t *ids;
+    int32_t count, view, number;
+} Row;
+
+/* Rows that cover the `count` tokens of a text, as HTTPTokenizer.cut has them; returns how many. */
+static int cut_rows(const int32_t *ids, int count, int room, int view, Row *rows) {
+    int number = 0;
+    for (int start = 0; start < count - room; start += room - room / 4, number++)
+        rows[number] = (Row){ids + start, room, view, number};
+    int start = count > room ? count - room : 0;
+    rows[number] = (Row){ids + start, count - start, view, number};
+    return number + 1;
+}
+
+/* Embeds a row behind the `tokens` that stand there. Returns 0 for an id outside the vocabulary. */
+static int embed_row(const Model *model, const Row *row, const View *view, int tokens, Scratch *scratch) {
+    memset(scratch->context, 0, model->d_model * sizeof *scratch->context);
+    for (int i = 0; i < view->contexts; i++) {
+        if (view->context[i] <= 0 || view->context[i] > model->context_tokens) return 0;
+        add_context(model, view->context[i], scratch->context);
+    }
+    for (int at = 0; at < row->count; at++) {
+        if (row->ids[at] <= model->context_tokens || row->ids[at] >= model->vocab) return 0;
+        scratch->positions[tokens + at] = view->contexts + at;
+        embed_token(model, row->ids[at], scratch->context, scratch->x + (size_t)(tokens + at) * model->d_model);
+    }
+    return 1;
+}
+
+/* Logits of a row -> its score and its strongest class, as AnomalyScorer.score_rows has them. */
+static double score_of(const Model *model, const Scoring *scoring, const float *logits, int32_t *strongest) {
+    double peak = -INFINITY, sum = 0.0;
+    for (int c = 0; c < model->classes; c++)
+        if (model->aside[c] == 0.0f && logits[c + 1] > peak) peak = logits[c + 1], *strongest = c + 1;
+    for (int c = 0; c < model->classes; c++)
+        if (model->aside[c] == 0.0f) sum += exp((double)logits[c + 1] - peak);
+    double margin = peak + log(sum) - (double)logits[0];
+    double z = (margin - scoring->centre) / scoring->scale;
+    if (!isfinite(margin)) return NAN;
+    return 1.0 / (1.0 + exp(z > 30.0 ? -30.0 : z < -30.0 ? 30.0 : -z));
+}
+
+/* Takes in the odds of a row's tokens. Returns 0 where memory is short. */
+static int take_row(const Model *model, const Scoring *scoring, const Row *row, const float *odds, float *logits,
+                    float *evidence, Answer *answer) {
+    int32_t strongest = 0;
+    if (row->count)
+        conclude(model, odds, row->count, logits, evidence);
+    else
+        say_nothing(model, logits);
+    double score = score_of(model, scoring, logits, &strongest);
+    if (row->number && !(score > answer->score) && !isnan(score)) return 1;
+    answer->score = score, answer->class_index = strongest, answer->row = row->number, answer->tokens = row->count;
+    if (!(score >= scoring->threshold)) return 1;
+    if (!answer->evidence) answer->evidence = malloc((size_t)model->max_tokens * sizeof(float));
+    if (answer->evidence) memcpy(answer->evidence, evidence, (size_t)row->count * sizeof(float));
+    return answer->evidence != NULL;
+}
+
+/* Runs rows one after the other, those that are short together. */
+static int run_rows(const Model *model, const Scoring *scoring, const View *views, const Row *rows, int count,
+                    Answer *answers) {
+    int longest = GROUP_TOKENS > model->max_tokens ? GROUP_TOKENS : model->max_tokens, failure = READ;
+    int32_t lengths[GROUP_TOKENS + 1];
+    Scratch scratch = {0};
+    float *logits = malloc((size_t)(model->classes + 1) * sizeof *logits);
+    if (!logits || !take_scratch(model, longest, &scratch)) failure = NO_MEMORY;
+    for (int first = 0, row = 0; first < count && failure == READ; first = row) {
+        int tokens = 0;
+        for (row = first; row < count && row - first < GROUP_TOKENS; tokens += rows[row++].count) {
+            if (row > first && tokens + rows[row].count > GROUP_TOKENS) break;
+            lengths[row - first] = rows[row].count;
+            if (!embed_row(model, rows + row, views + rows[row].view, tokens, &scratch)) failure = UNKNOWN_TOKEN;
+        }
+        if (failure != READ) break;
+        encode(model, lengths, row - first, tokens, &scratch);
+        const float *odds = scratch.wide;
+        for (int at = first; at < row && failure == READ; odds += (size_t)rows[at++].count * model->odds.outputs)
+            if (!take_row(model, scoring, rows + at, odds, logits, scratch.x, answers + rows[at].view))
+                failure = NO_MEMORY;
+    }
+    free(scratch.x);
+    free(logits);
+    return failure;
+}
+
+/* Text views -> the answer of the row of each that scores highest; what HTTPTokenizer.encode, vedette_run and
+   AnomalyScorer.score_rows do one after the other. Evidence that was taken is the caller's to free, whatever comes. */
+int vedette_read(const Model *model, const Vocabulary *vocabulary, const Scoring *scoring, const View *views,
+                 int32_t count, Answer *answers) {
+    size_t bytes = 0, most = 2 * (size_t)count;
+    for (int i = 0; i < count; i++) {
+        answers[i] = (Answer){0.0, -1, 0, 0, NULL};
+        int room = model->max_tokens - views[i].contexts;
+        if (room < 4) return UNKNOWN_TOKEN;
+        if (views[i].size <= 0) continue;
+        bytes += (size_t)views[i].size;
+        most += (size_t)views[i].size / (size_t)(room - room / 4);
+    }
+    int32_t *ids = malloc((bytes + 1) * sizeof *ids), *at = ids;
+    Row *rows = malloc((most + 1) * sizeof *rows);
+    int number = 0, failure = ids && rows ? READ : NO_MEMORY;
+    for (int i = 0; i < count && failure == READ; i++) {
+        int32_t tokens = -1;
+        if (views[i].size >= 0) vedette_encode(vocabulary, views[i].bytes, &views[i].size, 1, at, &tokens);
+        if (tokens < 0) continue;
+        number += cut_rows(at, tokens, model->max_tokens - views[i].contexts, i, rows + number);
+        at += tokens;
+    }
+    if (failure == READ) failure = run_rows(model, scoring, views, rows, number, answers);
+    free(rows);
+    free(ids);
     return failure;
 }

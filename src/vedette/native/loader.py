@@ -4,6 +4,7 @@
     bpe.c        byte-pair encoding            tokenization/native_bpe.py     called by ctypes
     module.c     the screen, the text view     tokenization/native_screen.py  a module of Python
                  pairs, escapes, JSON          parsing/native_reading.py      the same module
+                 texts to answers by both      inference/text_reader.py       the same module
 
 Each has a slower twin that does the same; where the library is missing, the twin does the work. The module keeps to
 Python's stable ABI, so one build serves every Python from 3.11 on.
@@ -15,9 +16,10 @@ import ctypes
 import importlib.util
 import platform
 import zlib
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from vedette.native.rules import Rules
 
@@ -54,6 +56,17 @@ class NativeModule(Protocol):
 
     def valid_headers(self, pairs: list[tuple[str, str]], /) -> tuple[tuple[str, str], ...] | None:
         """Return the pairs if `http_request.validate_headers` takes them all, else None."""
+
+    def read(
+        self,
+        model: int,
+        vocabulary: int,
+        scoring: tuple[float, float, float],
+        views: list[str],
+        contexts: Sequence[list[int]],
+        /,
+    ) -> list[tuple[float, int, int, list[float] | None] | None] | int:
+        """Run the model over text views; see inference/text_reader.py."""
 
     def inert_count(self, memory: object, /) -> int:
         """Return how many are in the set."""
@@ -110,6 +123,12 @@ def native_library() -> ctypes.CDLL | str:
         return library if library.vedette_supported() else "the processor has no AVX2"
     except (OSError, AttributeError) as error:
         return str(error)
+
+
+def native_reader() -> Callable[..., Any] | None:
+    """Return `NativeModule.read`, which no rules belong to; None where there is no library."""
+    module = _module()
+    return None if module is None else module.read
 
 
 def native_module(rules: Rules) -> NativeModule | None:

@@ -7,7 +7,7 @@
    answer None, and the one in Python is asked.
 
    A text of ASCII is read where it lies, another one from a copy of its code points. Texts of more than `LONG_TEXT`
-   characters are read without the interpreter's lock. */
+   characters are read without the interpreter's lock, and the model runs without it over more than `LONG_RUN` bytes. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,9 +19,10 @@
 #endif
 
 #include "python_abi.h"
+#include "reader.h"
 
 /* MAX_DEPTH: groups that repeat are nested calls, and a thread's stack may be as small as 128 KiB. */
-enum { MAX_DEPTH = 200, LONG_TEXT = 16384 };
+enum { MAX_DEPTH = 200, LONG_TEXT = 16384, LONG_RUN = 1024 };
 enum Place { ELSEWHERE, PATH, HEADER };
 
 static _Thread_local int gave_up;
@@ -752,6 +753,64 @@ static PyObject *json(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     return answer;
 }
 
+/* (score, class, row, evidence or None); evidence is None below the threshold. */
+static PyObject *answer_of(const Answer *answer) {
+    if (answer->class_index < 0) return py_none();
+    PyObject *evidence = answer->evidence ? PyList_New(answer->tokens) : py_none(), *all = PyTuple_New(4);
+    if (!evidence || !all) return NULL;
+    for (int i = 0; answer->evidence && i < answer->tokens; i++)
+        PyList_SetItem(evidence, i, PyFloat_FromDouble((double)answer->evidence[i]));
+    PyTuple_SetItem(all, 0, PyFloat_FromDouble(answer->score));
+    PyTuple_SetItem(all, 1, PyLong_FromSsize_t(answer->class_index));
+    PyTuple_SetItem(all, 2, PyLong_FromSsize_t(answer->row));
+    PyTuple_SetItem(all, 3, evidence);
+    return all;
+}
+
+/* Lists of views and of their contexts -> views, contexts from `context` on; returns how many bytes. */
+static Py_ssize_t take_views(PyObject *texts, PyObject *contexts, Py_ssize_t count, View *views, int32_t *context) {
+    Py_ssize_t bytes = 0;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        Py_ssize_t size = 0;
+        PyObject *ids = PyList_GetItem(contexts, i);
+        const char *text = PyUnicode_AsUTF8AndSize(PyList_GetItem(texts, i), &size);
+        if (!text || size > INT32_MAX / 2) PyErr_Clear(), text = "", size = -1; /* surrogates: for the library */
+        views[i] = (View){(const uint8_t *)text, context, (int32_t)size, (int32_t)PyList_Size(ids)};
+        for (int32_t k = 0; k < views[i].contexts; k++) *context++ = (int32_t)PyLong_AsLong(PyList_GetItem(ids, k));
+        bytes += size;
+    }
+    return bytes;
+}
+
+/* read(model, vocabulary, (centre, scale, threshold), [view, ...], [[context token, ...], ...]) -> [answer, ...], or the
+   number of what failed. An answer is None for a view that only the library can encode. */
+static PyObject *read_views(PyObject *self, PyObject *const *args, Py_ssize_t given) {
+    (void)self;
+    if (wrong_count(given, 5)) return NULL;
+    Py_ssize_t count = PyList_Size(args[3]), words = 0;
+    if (count < 0 || PyList_Size(args[4]) != count || PyTuple_Size(args[2]) != 3) return NULL;
+    Scoring scoring = {PyFloat_AsDouble(PyTuple_GetItem(args[2], 0)), PyFloat_AsDouble(PyTuple_GetItem(args[2], 1)),
+                       PyFloat_AsDouble(PyTuple_GetItem(args[2], 2))};
+    for (Py_ssize_t i = 0; i < count; i++) words += PyList_Size(PyList_GetItem(args[4], i));
+    View *views = calloc((size_t)(count + 1), sizeof *views);
+    Answer *answers = calloc((size_t)(count + 1), sizeof *answers);
+    int32_t *context = calloc((size_t)(words + 1), sizeof *context);
+    int failure = views && answers && context ? READ : NO_MEMORY;
+    if (failure == READ) {
+        int is_long = take_views(args[3], args[4], count, views, context) > LONG_RUN;
+        PyThreadState *unlocked = is_long ? PyEval_SaveThread() : NULL;
+        failure = vedette_read(PyLong_AsVoidPtr(args[0]), PyLong_AsVoidPtr(args[1]), &scoring, views, (int32_t)count, answers);
+        if (unlocked) PyEval_RestoreThread(unlocked);
+    }
+    PyObject *list = failure == READ ? PyList_New(count) : PyLong_FromSsize_t(failure);
+    for (Py_ssize_t i = 0; list && failure == READ && i < count; i++) PyList_SetItem(list, i, answer_of(answers + i));
+    for (Py_ssize_t i = 0; answers && i < count; i++) free(answers[i].evidence);
+    free(views);
+    free(answers);
+    free(context);
+    return list;
+}
+
 /* The checksums of the rules that patterns.h was made of. */
 static PyObject *rules(PyObject *self, PyObject *unused) {
     (void)self, (void)unused;
@@ -781,6 +840,7 @@ static PyMethodDef METHODS[] = {
     {"is_loaded", is_loaded, METH_O, NULL},
     {"hot_spots", (PyCFunction)(void (*)(void))hot_spots, METH_FASTCALL, NULL},
     {"view", view, METH_O, NULL},
+    {"read", (PyCFunction)(void (*)(void))read_views, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };
 static PyModuleDef MODULE = {{1, NULL, NULL, 0, NULL}, "_native", NULL, -1, METHODS, NULL, NULL, NULL, NULL};

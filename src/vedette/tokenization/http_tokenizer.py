@@ -66,6 +66,11 @@ class HTTPTokenizer:
         self.vocab_size = int(tokenizer.get_vocab_size())
         self._token_bytes = {token: len(text) for text, token in tokenizer.get_vocab().items()}  # one sign for each
 
+    @property
+    def native_address(self) -> int | None:
+        """Where the vocabulary lies as bpe.c has it, None where only the library can encode."""
+        return None if self._native is None else self._native.address
+
     # -- files ---------------------------------------------------------------------------------------------------
 
     @classmethod

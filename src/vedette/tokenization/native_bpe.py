@@ -66,7 +66,7 @@ class NativeBpe:
             table[2 * slot + 1] = rank << 16 | vocab[left + right]
         self._tables = array("i", [vocab[char] for char in _characters()]), _kinds(), table
         self._vocabulary = _Vocabulary(*[held.buffer_info()[0] for held in self._tables], slots - 1)
-        self._address = ctypes.addressof(self._vocabulary)
+        self.address = ctypes.addressof(self._vocabulary)
         self._encode = library.vedette_encode
         self._encode.argtypes = [_Pointer, ctypes.c_char_p, _Pointer, ctypes.c_int32, _Pointer, _Pointer]
         self._encode.restype = None
@@ -80,7 +80,7 @@ class NativeBpe:
             ends.append(at)
         ids, counts = array("i", bytes(4 * at + 4)), array("i", bytes(4 * len(texts) + 4))
         places = [table.buffer_info()[0] for table in (ends, ids, counts)]
-        self._encode(self._address, b"".join(pieces), places[0], len(texts), places[1], places[2])
+        self._encode(self.address, b"".join(pieces), places[0], len(texts), places[1], places[2])
         found: list[list[int] | None] = []
         at = 0
         for count in counts[: len(texts)]:

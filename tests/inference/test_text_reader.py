@@ -1,0 +1,125 @@
+"""Texts read in one call of C get the answers that tokenizer, runtime and scorer give one after the other."""
+
+from __future__ import annotations
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.inference.small_model import SmallRuntime, small_bundle
+from tests.native_here import NATIVE_ONLY
+from tests.tiny_bundle import CALIBRATION, tiny_bundle
+from vedette.config import Settings, WafServiceSettings
+from vedette.datasets.generate import GENERATORS
+from vedette.errors import InferenceFailed
+from vedette.http_request import HTTPRequest
+from vedette.inference.engine import Engine
+from vedette.inference.runtime import ModelRuntime, load_runtime
+from vedette.inference.text_reader import TextReader, text_reader
+from vedette.model.scoring import AnomalyScorer
+from vedette.tokenization.http_tokenizer import Window
+
+pytestmark = NATIVE_ONLY
+
+CONTEXTS = ["query", "header more", "cookie", "path"]
+TOKENIZER = tiny_bundle().tokenizer
+SCORER = AnomalyScorer(tiny_bundle().config.classes, CALIBRATION)
+
+
+@cache
+def runtime() -> ModelRuntime:
+    return load_runtime(tiny_bundle())
+
+
+@cache
+def reader(threshold: float = 0.5) -> TextReader:
+    found = text_reader(runtime(), TOKENIZER, SCORER, threshold)
+    assert found is not None
+    return found
+
+
+def one_after_the_other(text: str, context: str, threshold: float) -> tuple[float, int, int, list[float] | None]:
+    best = None
+    before = len(TOKENIZER.context_ids(context))
+    for number, ids in enumerate(TOKENIZER.encode([Window(context, text, 0)], [text])[0]):
+        output = runtime().run(np.array([ids], np.int64))
+        [(score, class_index)] = SCORER.score_rows(output.logits)
+        if best is None or score > best[0]:
+            evidence = output.evidence[0, before:].tolist() if score >= threshold else None
+            best = score, class_index, number, evidence
+    assert best is not None
+    return best
+
+
+def assert_alike(texts: list[str], threshold: float = 0.5) -> None:
+    contexts = [CONTEXTS[at % len(CONTEXTS)] for at in range(len(texts))]
+    found = reader(threshold).read(texts, [TOKENIZER.context_ids(context) for context in contexts])
+    assert TOKENIZER._native is not None
+    wanted = [
+        None if ids is None else one_after_the_other(text, context, threshold)
+        for text, context, ids in zip(texts, contexts, TOKENIZER._native.encode(texts), strict=True)
+    ]
+    assert found == wanted
+
+
+@settings(max_examples=150)
+@given(st.lists(st.text(st.characters(max_codepoint=0x24F, exclude_categories=["Cn", "Cs"]), max_size=90), max_size=9))
+def test_any_texts(texts: list[str]) -> None:
+    assert_alike(texts)
+
+
+def test_attacks_of_every_grammar_with_and_without_evidence() -> None:
+    rng = random.Random(5)
+    texts = [generator(rng)[:2000] for generator in GENERATORS.values() for _ in range(4)]
+    for threshold in (0.0, 0.5, 1.0):
+        assert_alike(texts, threshold)
+
+
+def test_texts_of_many_rows_are_told_by_their_worst() -> None:
+    long = "harmless words " * 60
+    assert_alike([long + "' or 1=1 -- " + long, long, "", "<b>alert(1)</b>" + long, "select name"])
+    assert reader().read([long + "' or 1=1 -- "], [[1]]) != reader().read([long], [[1]])
+
+
+def test_what_only_the_library_can_encode_is_left_to_it() -> None:
+    unknown = "\U0001f600 select"
+    found = reader().read(["id=1", unknown, "\ud800", "id=1"], [TOKENIZER.context_ids("query")] * 4)
+    assert found[1] is None
+    assert found[2] is None
+    assert found[0] == found[3] == one_after_the_other("id=1", "query", 0.5)
+
+
+def test_a_context_that_is_none_is_a_named_failure() -> None:
+    for ids in ([0], [TOKENIZER.vocab_size], [1] * 61):
+        with pytest.raises(InferenceFailed, match="outside the vocabulary"):
+            reader().read(["id=1"], [ids])
+
+
+def test_threads_share_a_reader() -> None:
+    texts = [f"select {number} from users where id = '{number}'" * (1 + number % 40) for number in range(48)]
+    wanted = [reader().read([text], [[1]]) for text in texts]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda text: reader().read([text], [[1]]), texts)) == wanted
+
+
+def test_an_engine_says_the_same_with_and_without() -> None:
+    request = HTTPRequest("GET", "/a?q=<b>alert(1)</b>&r=%F0%9F%98%80+<b>' or 1=1&s=" + "'or+1=1+" * 300)
+    verdicts = []
+    for with_reader in (True, False):
+        engine = Engine(tiny_bundle(), runtime(), Settings(waf_service=WafServiceSettings(threshold=0.2)))
+        if not with_reader:
+            engine._reader = None
+        verdicts.append(engine.check(request))
+    one, other = verdicts
+    assert one.findings
+    assert (one.anomaly_score, one.findings, one.is_anomaly) == (other.anomaly_score, other.findings, other.is_anomaly)
+
+
+def test_there_is_none_for_another_backend() -> None:
+    bundle = small_bundle()
+    assert text_reader(SmallRuntime(), bundle.tokenizer, bundle.scorer, 0.5) is None
