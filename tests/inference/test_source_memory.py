@@ -100,9 +100,9 @@ def test_a_piece_whose_score_is_forgotten_is_read_again() -> None:
     engine = small_engine()
     request = HTTPRequest("GET", "/?say=a%3Bb")
     assert names_read(engine, request) == ["say"]
-    assert names_read(engine, request) == []
     engine.memory._entries.clear()
     assert names_read(engine, request) == ["say"]
+    assert names_read(engine, request) == []
 
 
 def test_the_score_of_a_known_piece_counts() -> None:
@@ -113,6 +113,11 @@ def test_the_score_of_a_known_piece_counts() -> None:
     assert engine.check(request).anomaly_score == score
     assert score is not None
     assert 0 < score < engine.threshold
+    assert engine.check(request).anomaly_score == score
+    group = HTTPRequest("GET", "/?q=1", (("Cookie", "one=e,e; say=a;b; two=2"),))
+    scores = {engine.check(group).anomaly_score for _ in range(4)}
+    assert len(scores) == 1
+    assert names_read(engine, HTTPRequest("GET", "/", (("Cookie", "one=e,e; say=a;b; two=2"),))) == []
 
 
 def test_an_odd_name_is_read_again_though_its_value_is_inert() -> None:
@@ -167,7 +172,7 @@ def add(memory: SourceMemory, name: str, raw: str, keys: int = 0) -> None:
 
 
 def is_known(memory: SourceMemory, name: str, raw: str) -> bool:
-    if native is not None and memory.inert is not None and native.inert(memory.inert, "json", name, raw) == 1:
+    if native is not None and memory.inert is not None and native.inert(memory.inert, "json", name, raw) == (1, 0.0):
         return True
     key = memory.key("json", name, raw)
     return key is not None and memory.recall(key) == (1, (), 0.0, ())
@@ -187,18 +192,18 @@ def test_memory_is_bounded_and_what_is_used_stays() -> None:
 def test_pieces_that_hold_nothing_are_told_apart() -> None:
     assert native is not None
     one, other = native.inert_memory(1 << 20), native.inert_memory(1 << 20)
-    assert native.remember_inert(one, "query", "a", "a=<b", 3)
-    assert native.inert(one, "query", "a", "a=<b") == 3
+    assert native.remember_inert(one, "query", "a", "a=<b", 3, 0.25)
+    assert native.inert(one, "query", "a", "a=<b") == (3, 0.25)
     for asked in (("form", "a", "a=<b"), ("query", "aa", "=<b"), ("query", "", "aa=<b"), ("query", "a", "a=<b\0")):
-        assert native.inert(one, *asked) == -1
-    assert native.inert(other, "query", "a", "a=<b") == -1
-    assert not native.remember_inert(one, "query", "a", "x" * 10_000, 1)
-    assert not native.remember_inert(one, "query", "a", "\ud800", 1)
-    assert not native.remember_inert(one, "query", "a", "many", 1 << 15)
-    assert native.remember_inert_group(one, [("A", "<1"), ("B", "2")], 2)
-    assert native.inert_group(one, [("A", "<1"), ("B", "2")]) == 2
+        assert native.inert(one, *asked) is None
+    assert native.inert(other, "query", "a", "a=<b") is None
+    assert not native.remember_inert(one, "query", "a", "x" * 10_000, 1, 0.0)
+    assert not native.remember_inert(one, "query", "a", "\ud800", 1, 0.0)
+    assert not native.remember_inert(one, "query", "a", "many", 1 << 15, 0.0)
+    assert native.remember_inert_group(one, [("A", "<1"), ("B", "2")], 2, 0.0)
+    assert native.inert_group(one, [("A", "<1"), ("B", "2")]) == (2, 0.0)
     for pieces in ([("B", "2"), ("A", "<1")], [("A", "<1")], [("A", "<1B"), ("", "2")], []):
-        assert native.inert_group(one, pieces) == -1
+        assert native.inert_group(one, pieces) is None
     assert native.inert_count(one) == 2
     with pytest.raises(ValueError, match="PyCapsule"):
         native.inert(object(), "query", "a", "a=<b")

@@ -164,8 +164,8 @@ def test_of_a_piece_that_holds_nothing_the_model_reads_nothing(location: str, na
     assert native is not None
     name = name.split("=")[0]
     raw = {"query": f"{name}={value}", "form": f"{name}={value}", "cookie": f" {name}={value}"}.get(location, value)
-    count = native.inert(nothing_known().inert, location, "" if location == "cookie" else name, raw)
-    if count < 0:
+    found = native.inert(nothing_known().inert, location, "" if location == "cookie" else name, raw)
+    if found is None:
         return
     out = field.FieldCollector(InspectionSettings())
     read: Callable[[field.FieldCollector, str, str], None] = {
@@ -176,7 +176,7 @@ def test_of_a_piece_that_holds_nothing_the_model_reads_nothing(location: str, na
         for module in (native_reading, decoders, field, forms, pipeline, values):
             patch.setattr(module, "native", None)
         read(out, "" if location == "cookie" else name, raw)
-    assert len(out.fields) == count
+    assert (len(out.fields), 0.0) == found
     assert not out.not_inspected
     assert not any(native_screen_windows(one) for one in out.fields)
 
@@ -311,7 +311,7 @@ def test_a_small_stack_is_enough() -> None:
 )
 def test_a_path_without_a_slash_is_left_to_the_twin(text: str) -> None:
     assert native_reading.native is not None
-    assert native_reading.native.inert(nothing_known().inert, "path", "path", text) == -1
+    assert native_reading.native.inert(nothing_known().inert, "path", "path", text) is None
 
 
 def test_the_wrong_arguments_are_refused() -> None:

@@ -9,7 +9,8 @@ anew, because it has to be shown.
 The headers that a client sends unchanged with each request, and its whole Cookie header, are looked up as one piece
 each before they are taken apart.
 
-Most pieces hold nothing to be read at all; those are a hash each, in a set of the library's (native/inert.h).
+Most pieces hold nothing to be read at all; those are a hash each, in a set of the library's (native/inert.h). So are,
+from the second time on that they are recalled, those with something to be read, with their score.
 
 Others are kept as they are, those of secret fields, groups, and what may hold a document under their keyed BLAKE2b hash
 (RFC 7693, 128 bits), as in the score memory. Two generations stand in for a list of uses: the young one takes what is
@@ -28,7 +29,7 @@ from hashlib import blake2b
 import msgspec
 
 from vedette.inference.score_memory import Key, ScoreMemory
-from vedette.parsing.field import Field, Known, Source, SourceKey
+from vedette.parsing.field import Field, Known, Piece, Source, SourceKey
 from vedette.parsing.native_reading import native
 from vedette.sinks.masking import is_secret
 
@@ -88,21 +89,30 @@ class SourceMemory:
             if entry is None:
                 return None
             self._store(key, entry)
-        if not entry.keys:
-            return entry
-        score = self._scores.recall(entry.keys)
-        if score is None or score >= self._threshold:
-            return None
+        score = entry.score
+        if entry.keys:
+            recalled = self._scores.recall(entry.keys)
+            if recalled is None or recalled >= self._threshold:
+                return None
+            score = max(score, recalled)
         return Known(entry.values, entry.names, score, entry.keys)
+
+    def hand_over(self, key: SourceKey, piece: Piece, known: Known) -> None:
+        """Leave a piece that was recalled to the library's set."""
+        if not known.names and self._hand_over(piece, known.values, known.score) and self._young.pop(key, None):
+            self._used -= _size(key, known)
 
     def add(self, source: Source, fields: Sequence[Field], keys: tuple[Key, ...]) -> None:
         """Remember a piece that was read: its `fields`, and the score memory's keys of what is read of them.
 
         A piece is not kept where only its reading showed that it holds a secret (``p%61ssword=...``).
         """
+        score = 0.0  # of what the set knows, which has no keys
         for known in source.known:
             keys += known.keys
-        if not (keys or source.names) and self._remember_inert(source):
+            if not known.keys:
+                score = max(score, known.score)
+        if not (keys or source.names) and self._hand_over(source.piece, source.values, score):
             return
         if len(keys) > (MAX_GROUP_KEYS if source.known else MAX_KEYS):
             return
@@ -113,15 +123,15 @@ class SourceMemory:
             for field in fields:
                 if (field.name != name or field.location != location) and is_secret(*field[:2], field.kind):
                     return
-        self._store(source.key, Known(source.values, source.names, 0.0, keys))
+        self._store(source.key, Known(source.values, source.names, score, keys))
 
-    def _remember_inert(self, source: Source) -> bool:
-        """Remember that nothing has to be read of a piece, by its hash alone. Returns False where that cannot be."""
+    def _hand_over(self, piece: Piece, values: int, score: float) -> bool:
+        """Put a piece into the library's set, by its hash alone. Returns False where that cannot be."""
         if native is None or self.inert is None:
             return False
-        if isinstance(source.piece, list):
-            return native.remember_inert_group(self.inert, source.piece, source.values)
-        return native.remember_inert(self.inert, *source.piece, source.values)
+        if isinstance(piece, list):
+            return native.remember_inert_group(self.inert, piece, values, score)
+        return native.remember_inert(self.inert, *piece, values, score)
 
     def _store(self, key: SourceKey, entry: Known) -> None:
         self._young[key] = entry

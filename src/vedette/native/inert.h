@@ -1,7 +1,8 @@
-/* Pieces of requests that came before and hold nothing to be read: a set of keyed hashes (SipHash-2-4 of 128 bits;
- * Aumasson and Bernstein 2012, and its reference code for the longer output) with how many values each piece has.
+/* Pieces of requests that came before and need not be read: a set of keyed hashes (SipHash-2-4 of 128 bits; Aumasson
+ * and Bernstein 2012, and its reference code for the longer output) with how many values each piece has and the highest
+ * score that a model gave them, 0 where they hold nothing to be read.
  *
- * Sixteen bytes an entry, no text, and nobody without the key can construct two pieces that are taken for one. Two
+ * An entry has 24 bytes and no text, and nobody without the key can construct two pieces that are taken for one. Two
  * generations stand in for a list of uses, as in SourceMemory: the young one takes what is new and what is met again;
  * full, it becomes the old one. Used under the interpreter's lock. */
 
@@ -9,6 +10,7 @@ enum { MAX_HASHED = 8192, MAX_VALUES = 0x7FFF };
 
 typedef struct {
     uint64_t first, second; /* the lower 16 bits of `second` are the number of values + 1, so that 0 is an empty slot */
+    double score;
 } Slot;
 
 typedef struct {
@@ -94,11 +96,12 @@ static Slot *slot_of(Slot *slots, size_t count, const uint64_t hash[2]) {
     return slots + at;
 }
 
-static void put_inert(Inert *inert, const uint64_t hash[2], long values) {
+static void put_inert(Inert *inert, const uint64_t hash[2], long values, double score) {
     Slot *slot = slot_of(inert->young, inert->slots, hash);
     inert->used += !(slot->second & 0xFFFF);
     slot->first = hash[0];
     slot->second = (hash[1] & ~(uint64_t)0xFFFF) | (uint64_t)(values + 1);
+    slot->score = score;
     if (inert->used > inert->slots / 2) {
         Slot *oldest = inert->old;
         inert->old = inert->young;
@@ -109,22 +112,24 @@ static void put_inert(Inert *inert, const uint64_t hash[2], long values) {
     }
 }
 
-/* Values of a piece that was found inert before, -1 of another. */
-static long find_inert(Inert *inert, const Piece *piece) {
+/* Values of a piece that is in the set, -1 of another; raises `score` to the piece's. */
+static long find_inert(Inert *inert, const Piece *piece, double *score) {
     uint64_t hash[2];
     if (piece->too_long) return -1;
     siphash(inert->key, piece->bytes, piece->used, hash);
     Slot *slot = slot_of(inert->young, inert->slots, hash);
-    if (slot->second & 0xFFFF) return (long)(slot->second & 0xFFFF) - 1;
-    slot = slot_of(inert->old, inert->slots, hash);
+    int is_young = (slot->second & 0xFFFF) != 0;
+    if (!is_young) slot = slot_of(inert->old, inert->slots, hash);
     if (!(slot->second & 0xFFFF)) return -1;
     long values = (long)(slot->second & 0xFFFF) - 1;
-    put_inert(inert, hash, values);
+    double its_score = slot->score;
+    if (its_score > *score) *score = its_score;
+    if (!is_young) put_inert(inert, hash, values, its_score);
     return values;
 }
 
-static void learn_inert(Inert *inert, const Piece *piece, long values) {
+static void learn_inert(Inert *inert, const Piece *piece, long values, double score) {
     uint64_t hash[2];
     siphash(inert->key, piece->bytes, piece->used, hash);
-    put_inert(inert, hash, values);
+    put_inert(inert, hash, values, score);
 }

@@ -33,26 +33,26 @@ class NativeModule(Protocol):
         """Return the checksums of the `Rules` that it was compiled from."""
 
     def inert_memory(self, max_bytes: int, /) -> object:
-        """Return an empty set of pieces of requests that hold nothing to be read; see native/inert.h."""
+        """Return an empty set of pieces of requests that need not be read; see native/inert.h."""
 
-    def inert(self, memory: object, location: str, name: str, raw: str, /) -> int:
-        """Return how many values a piece has of which nothing has to be read, as the set or a look at it tells; else
-        -1."""
+    def inert(self, memory: object, location: str, name: str, raw: str, /) -> tuple[int, float] | None:
+        """Return how many values a piece has that need not be read, as the set or a look at it tells, and its score;
+        else None."""
 
-    def inert_group(self, memory: object, pieces: list[tuple[str, str]], /) -> int:
-        """Return how many values pieces have that are in the set together, else -1."""
+    def inert_group(self, memory: object, pieces: list[tuple[str, str]], /) -> tuple[int, float] | None:
+        """Return how many values pieces have that are in the set together, and their score; else None."""
 
-    def remember_inert(self, memory: object, location: str, name: str, raw: str, values: int, /) -> bool:
+    def remember_inert(self, memory: object, location: str, name: str, raw: str, values: int, score: float, /) -> bool:
         """Put a piece into the set. Returns False if it is too long."""
 
-    def remember_inert_group(self, memory: object, pieces: list[tuple[str, str]], values: int, /) -> bool:
+    def remember_inert_group(self, memory: object, pieces: list[tuple[str, str]], values: int, score: float, /) -> bool:
         """Put pieces that come together into the set."""
 
     def headers(
         self, memory: object, pairs: tuple[tuple[str, str], ...], /
-    ) -> tuple[int, list[tuple[str, str]], list[tuple[str, str]]]:
-        """Part the headers that usually come again together from the others. How many values the former have if they
-        are in the set together, else -1; these headers; the others."""
+    ) -> tuple[tuple[int, float] | None, list[tuple[str, str]], list[tuple[str, str]]]:
+        """Part the headers that usually come again together from the others. How many values the former have if none
+        of them has to be read, and their score, else None; these headers; the others."""
 
     def valid_headers(self, pairs: list[tuple[str, str]], /) -> tuple[tuple[str, str], ...] | None:
         """Return the pairs if `http_request.validate_headers` takes them all, else None."""
@@ -88,8 +88,9 @@ class NativeModule(Protocol):
 
     def pieces(
         self, text: str, separator: str, most: int, memory: object, location: str, /
-    ) -> tuple[int, list[str]] | None:
-        """Split pairs; return how many are plain, and the others. None where bare separators may have torn one."""
+    ) -> tuple[int, float, list[str]] | None:
+        """Split pairs; return how many need not be read, their highest score, and the others. None where bare
+        separators may have torn one."""
 
     def is_plain_pair(self, name: str, value: str, /) -> bool | None:
         """As `values.is_plain_pair`."""
@@ -102,9 +103,9 @@ class NativeModule(Protocol):
 
     def json(
         self, text: str, path: str, deepest: int, memory: object, location: str, most: int, /
-    ) -> tuple[int, int, list[tuple[str, str | None]]] | None:
-        """Read a document: how many strings it holds that are no numbers, how many of them are plain words, and in
-        order the others with their paths and the names that are not plain, with None."""
+    ) -> tuple[int, int, float, list[tuple[str, str | None]]] | None:
+        """Read a document: how many strings it holds that are no numbers, how many of them need not be read and their
+        highest score, and in order the others with their paths and the names that are not plain, with None."""
 
 
 @cache

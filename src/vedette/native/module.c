@@ -332,7 +332,16 @@ static void piece_of_pairs(Piece *piece, PyObject *pairs) {
     }
 }
 
-/* inert(memory, location, name, raw) -> values of a piece of which nothing has to be read, else -1 */
+/* What is told of a piece that need not be read: (values, score); None of another. */
+static PyObject *values_and_score(long values, double score) {
+    PyObject *both = values < 0 ? py_none() : PyTuple_New(2);
+    if (values < 0 || !both) return both;
+    PyTuple_SetItem(both, 0, PyLong_FromSsize_t(values));
+    PyTuple_SetItem(both, 1, PyFloat_FromDouble(score));
+    return both;
+}
+
+/* inert(memory, location, name, raw) -> (values, score) of a piece that need not be read, else None */
 static PyObject *inert(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     Piece piece;
     (void)self;
@@ -340,15 +349,16 @@ static PyObject *inert(PyObject *self, PyObject *const *args, Py_ssize_t count) 
     Inert *memory = PyCapsule_GetPointer(args[0], INERT);
     if (!memory) return NULL;
     piece_of(&piece, args, count);
-    long values = find_inert(memory, &piece);
+    double score = 0.0;
+    long values = find_inert(memory, &piece, &score);
     if (values < 0 && !piece.too_long) {
         Py_ssize_t name_length = 0, n = 0;
         const char *place = PyUnicode_AsUTF8AndSize(args[1], NULL);
         const char *name = PyUnicode_AsUTF8AndSize(args[2], &name_length), *raw = PyUnicode_AsUTF8AndSize(args[3], &n);
         values = values_of_plain(place, (const uint8_t *)name, (long)name_length, (const uint8_t *)raw, (long)n);
-        if (values >= 0) learn_inert(memory, &piece, values);
+        if (values >= 0) learn_inert(memory, &piece, values, 0.0);
     }
-    return PyLong_FromSsize_t(values);
+    return values_and_score(values, score);
 }
 
 static PyObject *inert_group(PyObject *self, PyObject *const *args, Py_ssize_t count) {
@@ -358,39 +368,41 @@ static PyObject *inert_group(PyObject *self, PyObject *const *args, Py_ssize_t c
     Inert *memory = PyCapsule_GetPointer(args[0], INERT);
     if (!memory) return NULL;
     piece_of_pairs(&piece, args[1]);
-    return PyLong_FromSsize_t(find_inert(memory, &piece));
+    double score = 0.0;
+    long values = find_inert(memory, &piece, &score);
+    return values_and_score(values, score);
 }
 
-static PyObject *remembered(Inert *memory, const Piece *piece, PyObject *values) {
+static PyObject *remembered(Inert *memory, const Piece *piece, PyObject *values, PyObject *score) {
     long count = PyLong_AsLong(values);
     if (piece->too_long || count < 0 || count > MAX_VALUES) return py_bool(0);
-    learn_inert(memory, piece, count);
+    learn_inert(memory, piece, count, PyFloat_AsDouble(score));
     return py_bool(1);
 }
 
-/* remember_inert(memory, location, name, raw, values) -> whether it is remembered from now on */
+/* remember_inert(memory, location, name, raw, values, score) -> whether it is remembered from now on */
 static PyObject *remember_inert(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     Piece piece;
     (void)self;
-    if (wrong_count(count, 5)) return NULL;
+    if (wrong_count(count, 6)) return NULL;
     Inert *memory = PyCapsule_GetPointer(args[0], INERT);
     if (!memory) return NULL;
-    piece_of(&piece, args, count - 1);
-    return remembered(memory, &piece, args[4]);
+    piece_of(&piece, args, count - 2);
+    return remembered(memory, &piece, args[4], args[5]);
 }
 
 static PyObject *remember_inert_group(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     Piece piece;
     (void)self;
-    if (wrong_count(count, 3)) return NULL;
+    if (wrong_count(count, 4)) return NULL;
     Inert *memory = PyCapsule_GetPointer(args[0], INERT);
     if (!memory) return NULL;
     piece_of_pairs(&piece, args[1]);
-    return remembered(memory, &piece, args[2]);
+    return remembered(memory, &piece, args[2], args[3]);
 }
 
-/* Values of headers of which none has to be read, else -1. */
-static long values_of_headers(Inert *memory, PyObject *pairs) {
+/* Values of headers of which none has to be read, and their highest score; else -1. */
+static long values_of_headers(Inert *memory, PyObject *pairs, double *score) {
     Py_ssize_t count = PyList_Size(pairs);
     long sum = 0;
     for (Py_ssize_t i = 0; i < count; i++) {
@@ -407,7 +419,7 @@ static long values_of_headers(Inert *memory, PyObject *pairs) {
         add_text(&piece, "header", 6);
         add_text(&piece, s, (size_t)n);
         add_text(&piece, v, (size_t)m);
-        long values = find_inert(memory, &piece);
+        long values = find_inert(memory, &piece, score);
         if (values < 0) values = values_of_plain("header", s, (long)n, v, (long)m);
         if (values < 0) return -1;
         sum += values;
@@ -415,7 +427,7 @@ static long values_of_headers(Inert *memory, PyObject *pairs) {
     return sum;
 }
 
-/* headers(memory, pairs) -> (values of those that usually come together if none has to be read, else -1; these, or None;
+/* headers(memory, pairs) -> ((values, score) of those that usually come together if none has to be read, else None; these;
  * the others) */
 static PyObject *headers(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     Piece piece;
@@ -449,10 +461,11 @@ static PyObject *headers(PyObject *self, PyObject *const *args, Py_ssize_t count
         }
         PyList_Append(varies ? varying : steady, pair);
     }
-    long values = steady_ones ? find_inert(memory, &piece) : 0;
-    if (values < 0 && !piece.too_long && (values = values_of_headers(memory, steady)) >= 0)
-        learn_inert(memory, &piece, values);
-    PyTuple_SetItem(answer, 0, PyLong_FromSsize_t(values));
+    double score = 0.0;
+    long values = steady_ones ? find_inert(memory, &piece, &score) : 0;
+    if (values < 0 && !piece.too_long && (values = values_of_headers(memory, steady, &score)) >= 0)
+        learn_inert(memory, &piece, values, score);
+    PyTuple_SetItem(answer, 0, values_and_score(values, score));
     PyTuple_SetItem(answer, 1, steady);
     PyTuple_SetItem(answer, 2, varying);
     return answer;
@@ -497,7 +510,7 @@ static PyObject *inert_count(PyObject *self, PyObject *capsule) {
     return memory ? PyLong_FromSsize_t((Py_ssize_t)(memory->used + memory->used_before)) : NULL;
 }
 
-/* pieces(text, separator, most, memory, location) -> (passed over, [piece, ...]), or None */
+/* pieces(text, separator, most, memory, location) -> (passed over, their highest score, [piece, ...]), or None */
 static PyObject *pieces(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     Py_ssize_t bytes = 0;
     (void)self;
@@ -518,6 +531,7 @@ static PyObject *pieces(PyObject *self, PyObject *const *args, Py_ssize_t count)
     int read = read_pieces((const uint8_t *)text, (long)bytes, (uint8_t)*sign, most, &rest, &passed);
     if (gave_up) read = 0;
     long kept = 0;
+    double score = 0.0;
     for (long i = 0; memory && read && i < rest.count; i++) {
         const char *s = text + rest.at[i][0];
         long n = rest.at[i][1] - rest.at[i][0];
@@ -527,9 +541,9 @@ static PyObject *pieces(PyObject *self, PyObject *const *args, Py_ssize_t count)
         add_text(&piece, place, (size_t)place_length);
         add_text(&piece, s, (size_t)(equals ? equals - s : n));
         add_text(&piece, s, (size_t)n);
-        long values = find_inert(memory, &piece);
+        long values = find_inert(memory, &piece, &score);
         if (values < 0 && (values = values_of_plain(place, NULL, 0, (const uint8_t *)s, n)) >= 0)
-            learn_inert(memory, &piece, values);
+            learn_inert(memory, &piece, values, 0.0);
         if (values >= 0) {
             passed += values;
         } else {
@@ -539,13 +553,14 @@ static PyObject *pieces(PyObject *self, PyObject *const *args, Py_ssize_t count)
     }
     if (memory) rest.count = kept;
     read = read && passed + rest.count <= most;
-    PyObject *found = read && !gave_up ? PyTuple_New(2) : py_none();
+    PyObject *found = read && !gave_up ? PyTuple_New(3) : py_none();
     if (read && !gave_up && found) {
         PyObject *list = PyList_New(rest.count);
         for (long i = 0; list && i < rest.count; i++)
             PyList_SetItem(list, i, PyUnicode_FromStringAndSize(text + rest.at[i][0], rest.at[i][1] - rest.at[i][0]));
         PyTuple_SetItem(found, 0, PyLong_FromSsize_t(passed));
-        PyTuple_SetItem(found, 1, list);
+        PyTuple_SetItem(found, 1, PyFloat_FromDouble(score));
+        PyTuple_SetItem(found, 2, list);
     }
     free(rest.at);
     return found;
@@ -612,6 +627,7 @@ typedef struct {
     const Json *json;
     PyObject *found;
     long passed, strings;
+    double score; /* highest of those that are passed over */
     Inert *memory; /* of leaves, where they are known by themselves */
     const char *place;
     long place_length;
@@ -656,9 +672,9 @@ static int leaf(Leaves *leaves, int32_t index, const char *path, long length, in
             add_text(piece, leaves->place, (size_t)leaves->place_length);
             add_text(piece, path, (size_t)length);
             add_text(piece, s, (size_t)n);
-            long values = find_inert(leaves->memory, piece);
+            long values = find_inert(leaves->memory, piece, &leaves->score);
             if (values < 0 && (values = values_of_plain("json", NULL, 0, s, n)) >= 0)
-                learn_inert(leaves->memory, piece, values);
+                learn_inert(leaves->memory, piece, values, 0.0);
             if (values >= 0) {
                 leaves->passed += values;
                 return 1;
@@ -708,7 +724,8 @@ static int walk(Leaves *leaves, int32_t index, const char *path, long length, in
     return 1;
 }
 
-/* json(text, path, deepest, memory, location, most strings) -> (strings, passed over, [(path, text) or (name, None), ...]), or None */
+/* json(text, path, deepest, memory, location, most strings) -> (strings, passed over, their highest score,
+   [(path, text) or (name, None), ...]), or None */
 static PyObject *json(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     Py_ssize_t n = 0, length = 0;
     (void)self;
@@ -736,16 +753,17 @@ static PyObject *json(PyObject *self, PyObject *const *args, Py_ssize_t count) {
         answer = py_none();
     } else {
         Leaves leaves;
-        leaves.json = &json, leaves.found = PyList_New(0), leaves.passed = leaves.strings = 0;
+        leaves.json = &json, leaves.found = PyList_New(0), leaves.passed = leaves.strings = 0, leaves.score = 0.0;
         leaves.memory = memory, leaves.place = place, leaves.place_length = (long)place_length;
         int done = leaves.found && leaf(&leaves, 0, path, (long)length, 0);
         if (gave_up) {
             PyErr_Clear();
             answer = py_none();
-        } else if (done && (answer = PyTuple_New(3))) {
+        } else if (done && (answer = PyTuple_New(4))) {
             PyTuple_SetItem(answer, 0, PyLong_FromSsize_t(leaves.strings));
             PyTuple_SetItem(answer, 1, PyLong_FromSsize_t(leaves.passed));
-            PyTuple_SetItem(answer, 2, py_new_ref(leaves.found));
+            PyTuple_SetItem(answer, 2, PyFloat_FromDouble(leaves.score));
+            PyTuple_SetItem(answer, 3, py_new_ref(leaves.found));
         }
         if (leaves.found) Py_DecRef(leaves.found);
     }

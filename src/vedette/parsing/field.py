@@ -37,9 +37,13 @@ SourceKey = tuple[str, str, str] | bytes
 """Stands for one piece of a request as it was sent: a header, a cookie, an argument, the path."""
 
 
+Piece = tuple[str, str, str] | list[tuple[str, str]]
+"""A piece as it was sent: location, name and text; or names and texts of pieces that came together."""
+
+
 class Known(NamedTuple):
     """What is known of a piece that came before: how many values it gives and which odd names, the highest score among
-    all of them, and the memory's own keys of what is read of it."""
+    all of them (in the memory: among those without keys), and the memory's own keys of what is read of it."""
 
     values: int
     names: tuple[str, ...]
@@ -59,12 +63,12 @@ class Source(NamedTuple):
     names: tuple[str, ...] = ()
     known: tuple[Known, ...] = ()
     opened: bool = False
-    piece: tuple[str, str, str] | list[tuple[str, str]] = ("", "", "")
+    piece: Piece = ("", "", "")
 
 
 class KnownSources(Protocol):
-    """Pieces of requests that were read before and found harmless. `inert` is the library's set of those that hold
-    nothing to be read (see native/inert.h), None where there is no library."""
+    """Pieces of requests that were read before and found harmless. `inert` is the library's set of those that need not
+    be read (see native/inert.h), None where there is no library."""
 
     @property
     def inert(self) -> object:
@@ -78,6 +82,9 @@ class KnownSources(Protocol):
 
     def recall(self, key: SourceKey) -> Known | None:
         """Return what is known of a piece, None if it has to be read."""
+
+    def hand_over(self, key: SourceKey, piece: Piece, known: Known) -> None:
+        """Leave a piece that was recalled to `inert`."""
 
 
 @dataclass(slots=True)
@@ -178,29 +185,27 @@ class FieldCollector:
         A piece with a name that was read before, or of which something was refused, does not become known: what it gave
         depends on what stood before it.
         """
-        if self._inert is not None and native is not None:
-            values = native.inert(self._inert, location, name, raw)
-            if 0 <= values <= self.room:
-                self.left_out += values
-                return
+        inert = self._inert
+        if inert is not None and native is not None and self.is_passed_over(native.inert(inert, location, name, raw)):
+            return
         key = None if self.known is None else self.known.key(location, name, raw)
         if key is None:
             read(self, name, raw)
-        elif not self._is_known(key):
-            self._learn(key, (location, name, raw), partial(read, self, name, raw))
+            return
+        piece = location, name, raw
+        if not self._is_known(key, piece):
+            self._learn(key, piece, partial(read, self, name, raw))
 
     def read_group(self, pieces: list[tuple[str, str]], read: Callable[[FieldCollector], None]) -> None:
         """Read pieces that often come together by ``read(self)``, which hands them to `read_source` one by one, unless
         all of them came before in this order."""
-        if self._inert is not None and native is not None:
-            values = native.inert_group(self._inert, pieces)
-            if 0 <= values <= self.room:
-                self.left_out += values
-                return
+        inert = self._inert
+        if inert is not None and native is not None and self.is_passed_over(native.inert_group(inert, pieces)):
+            return
         key = None if self.known is None else self.known.key_of_group(pieces)
         if key is None:
             read(self)
-        elif not self._is_known(key):
+        elif not self._is_known(key, pieces):
             self._learn(key, pieces, partial(read, self))
 
     def passes_over(self) -> bool:
@@ -211,10 +216,25 @@ class FieldCollector:
         self.left_out += 1
         return True
 
-    def _is_known(self, key: SourceKey) -> bool:
-        known = None if self.known is None else self.known.recall(key)
+    def is_passed_over(self, known: tuple[int, float] | None) -> bool:
+        """Leave out a piece of which the library knows values and score, where there is room for it."""
+        if known is None or known[0] > self.room:
+            return False
+        self.pass_over(*known)
+        return True
+
+    def pass_over(self, values: int, score: float) -> None:
+        """Leave out values that need not be read: they hold nothing, or a model gave them no more than `score`."""
+        self.left_out += values
+        if score > 0.0:
+            self.known_pieces.append(Known(values, (), score, ()))
+            self.known_score = max(self.known_score, score)
+
+    def _is_known(self, key: SourceKey, piece: Piece) -> bool:
+        memory = self.known
+        known = None if memory is None else memory.recall(key)
         count = len(self.fields) + self.left_out
-        if known is None or count + known.values + len(known.names) > self.limits.max_fields:
+        if memory is None or known is None or count + known.values + len(known.names) > self.limits.max_fields:
             return False
         self.left_out += known.values
         for name in known.names:
@@ -222,11 +242,11 @@ class FieldCollector:
         self.known_pieces.append(known)
         if known.score > self.known_score:
             self.known_score = known.score
+        if self._inert is not None:
+            memory.hand_over(key, piece, known)
         return True
 
-    def _learn(
-        self, key: SourceKey, piece: tuple[str, str, str] | list[tuple[str, str]], read: Callable[[], None]
-    ) -> None:
+    def _learn(self, key: SourceKey, piece: Piece, read: Callable[[], None]) -> None:
         start, before = len(self.fields), len(self.fields) + self.left_out
         again, refusals, names, pieces = self._again, self._refusals, len(self._names), len(self.known_pieces)
         opened = self.opened

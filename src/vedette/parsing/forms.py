@@ -112,8 +112,9 @@ def _not_plain(out: FieldCollector, location: str, text: str, separator: str) ->
     found = native.pieces(text, separator, out.room, out.inert, location)
     if found is None:
         return None
-    out.left_out += found[0]
-    return found[1]
+    passed_over, score, others = found
+    out.pass_over(passed_over, score)
+    return others
 
 
 def _pieces(out: FieldCollector, location: str, text: str, separator: str) -> list[str]:

@@ -64,11 +64,8 @@ class ParsingPipeline:
 def _parted(out: FieldCollector, headers: tuple[tuple[str, str], ...]) -> tuple[list[Pair], list[Pair]]:
     """Part the headers that usually come again together, none where nothing has to be read of them, from the others."""
     if native is not None and out.inert is not None:
-        values, steady, varying = native.headers(out.inert, headers)
-        if 0 <= values <= out.room:
-            out.left_out += values
-            return [], varying
-        return steady, varying
+        known, steady, varying = native.headers(out.inert, headers)
+        return [] if out.is_passed_over(known) else steady, varying
     steady, varying = [], []
     for pair in headers:
         (varying if pair[0].lower() in VARYING else steady).append(pair)

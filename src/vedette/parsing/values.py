@@ -220,10 +220,10 @@ def read_known_json(
         return False
     alone = not (level or decoded_by)  # then a leaf is a piece of its own
     found = native.json(text, name, out.limits.max_depth, out.inert if alone else None, location, out.room)
-    if found is None or found[0] + len(found[2]) > out.room:
+    if found is None or found[0] + len(found[3]) > out.room:
         return False
-    _, passed_over, items = found
-    out.left_out += passed_over
+    _, passed_over, score, items = found
+    out.pass_over(passed_over, score)
     read = _READ_LEAF[location]
     for path, leaf in items:
         if leaf is None:
