@@ -151,9 +151,33 @@ def test_requests_are_read_alike(twins: Callable[[], None], inspection: dict[str
 
 
 PIECE = st.sampled_from(
-    [*ODD, "%20", "%D7%A9", "+", "abcdefghijklmn", "0123456789ab", "eyJh", "QUJDREVGR0g", "/", "shop", "a"]
+    [
+        *ODD,
+        "%20",
+        "%D7%A9",
+        "+",
+        "abcdefghijklmn",
+        "0123456789ab",
+        "eyJh",
+        "QUJDREVGR0g",
+        "/",
+        "shop",
+        "a",
+        "%2520",
+        "%25D7%25A9",
+        "\u00c3\u00a9",
+        "\u00e9",
+        "&amp;",
+        "&a;",
+        "%26lt;",
+        "Basic ",
+        "bearer eyJ",
+        "%2F",
+        "%252f",
+        "\u05d0",
+    ]
 )
-SHORT = st.lists(PIECE | st.characters(), max_size=6).map("".join)
+SHORT = st.lists(PIECE | st.characters(), max_size=6).map("".join) | st.lists(PIECE, max_size=60).map("".join)
 PACKED = st.binary(min_size=9, max_size=60) | st.text(max_size=40).map(lambda text: text.encode("utf-8", "replace"))
 
 
@@ -179,6 +203,21 @@ def test_of_a_piece_that_holds_nothing_the_model_reads_nothing(location: str, na
     assert (len(out.fields), 0.0) == found
     assert not out.not_inspected
     assert not any(native_screen_windows(one) for one in out.fields)
+
+
+def test_characters_that_the_library_takes_for_settled_are_touched_by_no_decoder() -> None:
+    native, seen = native_reading.native, nothing_known().inert
+    assert native is not None
+    settled = 0
+    for code in (*range(0x80, 0xD800), *range(0xE000, 0x20000)):
+        text = f"x{chr(code)}y"
+        if native.inert(seen, "json", "a", text) is not None:
+            settled += 1
+            assert values.decode(text, (), 3) == (text, ()), hex(code)
+            accented = f"e{chr(code)}\u0301 {chr(code)}{chr(code)}"
+            if native.inert(seen, "json", "a", accented) is not None:
+                assert values.decode(accented, (), 3) == (accented, ())
+    assert settled > 30_000
 
 
 @settings(max_examples=300, deadline=None)

@@ -99,7 +99,7 @@ class SourceMemory:
 
     def hand_over(self, key: SourceKey, piece: Piece, known: Known) -> None:
         """Leave a piece that was recalled to the library's set."""
-        if not known.names and self._hand_over(piece, known.values, known.score) and self._young.pop(key, None):
+        if not known.names and self._hand_over(piece, known.values, known.score) and self._young.pop(key, None) is not None:
             self._used -= _size(key, known)
 
     def add(self, source: Source, fields: Sequence[Field], keys: tuple[Key, ...]) -> None:

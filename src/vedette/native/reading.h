@@ -180,16 +180,24 @@ static long undo_percent(const uint8_t *s, long n, uint8_t *to) {
 
 /* -- values that hold nothing ------------------------------------------------------------------------------------ */
 
-enum { LONGEST_AT_ONCE = 160 }; /* http_tokenizer.WHOLE */
+/* WHOLE: http_tokenizer.WHOLE. LONGEST_AT_ONCE: bytes of a value as it was sent. MOST_LAYERS: as in field.py. */
+enum { WHOLE = 160, LONGEST_AT_ONCE = 1440, MOST_LAYERS = 2 };
 
-/* Letters that no decoder touches: they have no compatibility form and are no Latin-1 that UTF-8 was taken for. */
-static inline int is_settled_letter(uint32_t c) {
-    return (c >= 0x400 && c <= 0x52F) || (c >= 0x5D0 && c <= 0x5EA) || (c >= 0x620 && c <= 0x64A) ||
-           (c >= 0x3041 && c <= 0x3096) || (c >= 0x30A1 && c <= 0x30FA) || (c >= 0x4E00 && c <= 0x9FFF) ||
-           (c >= 0xAC00 && c <= 0xD7A3);
+/* Characters that no decoder touches: no compatibility form of theirs holds ASCII (a test goes through all). */
+static inline int is_settled(uint32_t c) {
+    static const uint32_t SETTLED[][2] = {
+        {0xA9, 0xA9},     {0xAB, 0xAE},     {0xB0, 0xB1},     {0xB5, 0xB7},     {0xBB, 0xBB},     {0xBF, 0x131},
+        {0x134, 0x13E},   {0x141, 0x148},   {0x14A, 0x17E},   {0x386, 0x3CE},   {0x400, 0x52F},   {0x591, 0x5F4},
+        {0x610, 0x674},   {0x679, 0x6FF},   {0x904, 0x957},   {0xE01, 0xE32},   {0xE34, 0xE3A},   {0xE40, 0xE4E},
+        {0x1EA0, 0x1EF9}, {0x200E, 0x200F}, {0x2013, 0x2014}, {0x2018, 0x201E}, {0x2020, 0x2022}, {0x20AA, 0x20AC},
+        {0x2190, 0x21FF}, {0x25A0, 0x27BF}, {0x3001, 0x3002}, {0x3041, 0x3096}, {0x30A1, 0x30FE}, {0x4E00, 0x9FFF},
+        {0xAC00, 0xD7A3}, {0x1F300, 0x1F64F}, {0x1F680, 0x1F6FF}, {0x1F900, 0x1F9FF},
+    };
+    return in_ranges(SETTLED, sizeof SETTLED / sizeof *SETTLED, c);
 }
 
-/* UTF-8 that is valid -> code points. Returns how many, -1 for characters that a decoder could touch. */
+/* UTF-8 that is valid -> code points. Returns how many, -1 for characters that a decoder could touch: Latin-1 that
+ * UTF-8 was taken for among them. */
 static long settled_points(const uint8_t *s, long n, uint32_t *to) {
     long count = 0;
     for (long i = 0; i < n;) {
@@ -197,57 +205,81 @@ static long settled_points(const uint8_t *s, long n, uint32_t *to) {
         int more = c < 0x80 ? 0 : c < 0xE0 ? 1 : c < 0xF0 ? 2 : 3;
         if (more) c &= 0x3Fu >> more;
         for (; more && i < n; more--) c = c << 6 | (s[i++] & 0x3F);
-        if (c >= 0x80 && !is_settled_letter(c)) return -1;
+        if (c >= 0x80 && !is_settled(c)) return -1;
+        if (c >= 0x80 && c <= 0xBF && count && to[count - 1] >= 0xC2 && to[count - 1] <= 0xF4) return -1;
         to[count++] = c;
     }
     return count;
 }
 
-/* Whether a decoded text could be encoded once more, hold a document, or be base64: what only the twin unwraps. */
-static int may_hold_more(const uint8_t *s, long n) {
-    int semicolon = 0, ampersand = 0;
+/* Whether a reference to a character may begin at the ampersand at `i`: "&#..." or "&name;". */
+static int is_reference(const uint8_t *s, long n, long i) {
+    long end = i + 1;
+    if (end < n && s[end] == '#') return 1;
+    while (end < n && end - i <= 32 && (is_letter(s[end]) || (s[end] >= '0' && s[end] <= '9'))) end++;
+    return end > i + 2 && end < n && s[end] == ';';
+}
+
+/* Whether a decoder could act on a text once more. */
+static int is_encoded(const uint8_t *s, long n) {
     for (long i = 0; i < n; i++) {
         uint8_t c = s[i];
         if (c == '\\') return 1;
         if (c == '%' && (escape_at(s, n, i) >= 0 || (i + 1 < n && (s[i + 1] | 32) == 'u'))) return 1;
-        if (c == '&') {
-            if (i + 1 < n && s[i + 1] == '#') return 1;
-            ampersand = 1;
-        }
-        if (c == ';') semicolon = 1;
+        if (c == '&' && is_reference(s, n, i)) return 1;
         if (c == '+' && i + 1 < n && s[i + 1] == 'A') return 1;
     }
-    if (ampersand && semicolon) return 1;
-    if (n > 2 && ((s[0] == '{' && s[n - 1] == '}') || (s[0] == '[' && s[n - 1] == ']'))) return 1;
-    if (n < SHORTEST_PACKED) return 0;
-    return may_be_base64(s, n) || (s[0] | 32) == 'b' || index_a(s, n, "eyJ") >= 0 || index_a(s, n, "base64,") >= 0;
+    return 0;
 }
 
-/* Whether nothing has to be read of a value as it was sent: unwrapped, it is one short text that the screen passes. */
+static int begins_with(const uint8_t *s, long n, const char *low) {
+    for (; *low; s++, n--, low++)
+        if (n < 1 || low_a(*s) != (uint8_t)*low) return 0;
+    return 1;
+}
+
+/* Whether a decoded text could hold a document, be base64 or a token: what only the twin unwraps. */
+static int may_hold_more(const uint8_t *s, long n) {
+    if (n > 2 && ((s[0] == '{' && s[n - 1] == '}') || (s[0] == '[' && s[n - 1] == ']'))) return 1;
+    if (n < SHORTEST_PACKED) return 0;
+    return may_be_base64(s, n) || begins_with(s, n, "basic ") || begins_with(s, n, "bearer") ||
+           begins_with(s, n, "eyj") || index_a(s, n, "base64,") >= 0;
+}
+
+/* Text as it was sent, in UTF-8 that is valid -> what percent-encoding leaves of it, in `once` or `twice`, both of room
+ * for n bytes; returns how many bytes, `layers` how often it was undone. -1 for what only the twin decodes. */
+static long undo_layers(const uint8_t *s, long n, uint8_t *once, uint8_t *twice, const uint8_t **to, int *layers) {
+    *layers = 0;
+    *to = s;
+    while (*layers < MOST_LAYERS && memchr(s, '%', (size_t)n)) {
+        for (long i = 0; i < n; i++) if (s[i] >= 128) return is_encoded(s, n) ? -1 : n;
+        uint8_t *next = *layers % 2 ? twice : once;
+        long length = undo_percent(s, n, next);
+        if (length < 0) return -1;
+        if (length == n) break;
+        *to = s = next, n = length, ++*layers;
+    }
+    return is_encoded(s, n) ? -1 : n;
+}
+
+/* Whether nothing has to be read of a value as it was sent: unwrapped, it is one text that the screen passes. */
 static int holds_nothing(const uint8_t *s, long n, int plus, enum Place place) {
-    enum { ROOM = 9 * LONGEST_AT_ONCE }; /* three bytes a character, each escaped */
-    uint8_t once[ROOM], text[ROOM];
-    uint32_t points[ROOM];
-    int is_ascii = 1;
-    if (n > ROOM) return 0;
-    for (long i = 0; i < n; i++) {
-        is_ascii &= s[i] < 128;
-        once[i] = plus && s[i] == '+' ? ' ' : s[i];
-    }
-    long length = is_ascii ? undo_percent(once, n, text) : n;
-    if (!is_ascii) {
-        if (memchr(once, '%', (size_t)n)) return 0;
-        memcpy(text, once, (size_t)n);
-    }
+    uint8_t sent[LONGEST_AT_ONCE], once[LONGEST_AT_ONCE], twice[LONGEST_AT_ONCE];
+    uint32_t points[LONGEST_AT_ONCE];
+    const uint8_t *text;
+    int is_ascii = 1, layers;
+    if (n > LONGEST_AT_ONCE) return 0;
+    for (long i = 0; i < n; i++) sent[i] = plus && s[i] == '+' ? ' ' : s[i];
+    long length = undo_layers(sent, n, once, twice, &text, &layers);
     if (length < 0 || may_hold_more(text, length)) return 0;
     for (long i = 0; is_ascii && i < length; i++) is_ascii = text[i] < 128;
     int before = gave_up, inert = 0;
     gave_up = 0;
     if (is_ascii) {
-        inert = length <= LONGEST_AT_ONCE && is_inert_a(text, length, place, 1);
+        inert = is_inert_a(text, length, place, length <= WHOLE);
     } else {
         long count = settled_points(text, length, points);
-        inert = count >= 0 && count <= LONGEST_AT_ONCE && is_inert_w(points, count, place, 1);
+        inert = count >= 0 && is_inert_w(points, count, place, count <= WHOLE);
     }
     inert = inert && !gave_up; /* what only the twin knows is read; that says nothing of other pieces */
     gave_up = before;
@@ -258,6 +290,18 @@ static int is_name_of_cookie(const uint8_t *s, long n) {
     return of_cookie_matches_a(s, n) && !is_packed(s, n);
 }
 
+/* Whether the part of a path before its parameters could be base64, as values.read_path looks at it. */
+static int may_be_packed(const uint8_t *s, long n) {
+    uint8_t once[LONGEST_AT_ONCE], twice[LONGEST_AT_ONCE];
+    const uint8_t *text;
+    int layers;
+    long stop = 0;
+    while (stop < n && s[stop] != ';' && s[stop] != '#') stop++;
+    if (stop > LONGEST_AT_ONCE) return 1;
+    long length = undo_layers(s, stop, once, twice, &text, &layers);
+    return length < 0 || is_packed(text, length);
+}
+
 static int is_path_plain(const uint8_t *s, long n) {
     if (n && s[0] != '/') return 0;
     if (!holds_nothing(s, n, 0, PATH)) return 0;
@@ -265,16 +309,10 @@ static int is_path_plain(const uint8_t *s, long n) {
     for (long start = 1; start < n;) { /* base64 in a segment */
         long end = start;
         while (end < n && s[end] != '/') end++;
-        long stop = start;
-        while (stop < end && s[stop] != ';' && s[stop] != '#') stop++;
-        if (end - start >= SHORTEST_PACKED &&
-            (memchr(s + start, '%', (size_t)(stop - start)) || is_packed(s + start, stop - start)))
-            return 0;
+        if (end - start >= SHORTEST_PACKED && may_be_packed(s + start, end - start)) return 0;
         start = end + 1;
     }
-    long stop = 1;
-    while (stop < n && s[stop] != ';' && s[stop] != '#') stop++;
-    return !memchr(s, '%', (size_t)n) && !is_packed(s + 1, stop - 1);
+    return !may_be_packed(s + 1, n - 1);
 }
 
 /* Values of a piece as it was sent, as the readers in forms.py, pipeline.py and values.py take it apart, if none of them

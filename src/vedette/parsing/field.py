@@ -100,7 +100,7 @@ class ParsedRequest:
     known_score: float = 0.0
 
 
-_SHORT = 160  # characters of the longest value that the library judges by itself: native/reading.h, LONGEST_AT_ONCE
+_SHORT, _LAYERS = 1440, 2  # what the library judges by itself: native/reading.h, LONGEST_AT_ONCE and MOST_LAYERS
 _MAX_NAME = 256  # characters of a field's name that are kept for finding it again; a name is read whole as a value
 
 
@@ -113,8 +113,9 @@ class FieldCollector:
     def __init__(self, limits: InspectionSettings, known: KnownSources | None = None) -> None:
         self.limits = limits
         self.known = known
-        # Where a short value can be too long, each is measured by the twins.
-        self._inert = None if known is None or limits.max_value_chars < _SHORT else known.inert
+        # Where a short value can be too long, or decoded too often, each is measured by the twins.
+        within = limits.max_value_chars >= _SHORT and limits.max_decode_passes > _LAYERS
+        self._inert = known.inert if known is not None and within else None
         self.known_score = 0.0
         self.left_out = 0  # fields of known pieces; they count as if they had been read
         self.opened = 0  # documents found inside of values
