@@ -109,7 +109,7 @@ def twins(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         monkeypatch.setattr(native_screen, "_native", None)
         for module in (native_reading, decoders, field, forms, pipeline, values):
             monkeypatch.setattr(module, "native", None)
-        monkeypatch.setattr("vedette.inference.source_memory.native", None)
+        monkeypatch.setattr("vedette.inference.piece_memory.native", None)
 
     return take
 

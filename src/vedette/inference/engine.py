@@ -14,7 +14,6 @@ import math
 import os
 import random
 import time
-from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -24,11 +23,11 @@ from numpy.typing import NDArray
 from vedette.errors import InferenceFailed
 from vedette.http_request import HTTPRequest
 from vedette.inference.evidence import tightest_range, trimmed
+from vedette.inference.piece_memory import PieceMemory
 from vedette.inference.policy import Policy
 from vedette.inference.prepared import Prepared, Slice
 from vedette.inference.rows import BUCKET, Reading, Row, cut_readings, cut_runs
 from vedette.inference.score_memory import Key, Remembered, ScoreMemory
-from vedette.inference.source_memory import SourceMemory
 from vedette.inference.text_reader import TextReader, text_reader
 from vedette.parsing.pipeline import ParsingPipeline
 from vedette.sinks.masking import excerpt, is_secret, short_name
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from vedette.bundle import Bundle
     from vedette.config import Settings
     from vedette.inference.runtime import ModelRuntime
-    from vedette.parsing.field import Field, Source
+    from vedette.parsing.field import Field
     from vedette.tokenization.http_tokenizer import Window
 
 _CHARS_PER_TOKEN = 3  # of the text view; only to weigh work before it is tokenised
@@ -68,7 +67,7 @@ class Engine:
         memory_bytes = settings.inference.score_memory.max_bytes // 2
         self.memory = ScoreMemory(memory_bytes)
         self._pipeline = ParsingPipeline(waf.inspection)
-        self._sources = SourceMemory(memory_bytes, self.memory, self.threshold)
+        self._pieces = PieceMemory(memory_bytes // 2, self.threshold)
         self._tokenizer = bundle.tokenizer
         self._scorer = bundle.scorer
         self._max_windows = waf.inspection.max_windows
@@ -94,10 +93,15 @@ class Engine:
     def prepare(self, request: HTTPRequest, *, request_id: str | None = None) -> Prepared:
         """Take `request` apart and look up what is known. Pure CPU, bounded by the inspection settings."""
         started_at = time.monotonic()
-        parsed = self._pipeline.parse(request, self._sources)
+        parsed = self._pipeline.parse(request, self._pieces)
         fields = parsed.fields
         prepared = Prepared(
-            request_id or new_request_id(), started_at, fields, parsed.not_inspected, known_score=parsed.known_score
+            request_id or new_request_id(),
+            started_at,
+            fields,
+            parsed.not_inspected,
+            parsed.pieces,
+            known_score=parsed.known_score,
         )
         windows_of, key_of = self._tokenizer.windows, self.memory.key
         slots: dict[Key, int] = {}
@@ -117,24 +121,12 @@ class Engine:
                     prepared.views.append(seen)
                     prepared.costs.append(4 + len(seen) // _CHARS_PER_TOKEN)
                 prepared.reads.append((index, slot, window))
-        if parsed.sources:
-            self._remember_sources(parsed.sources, prepared)
         if prepared.keys:
             prepared.answers = self.memory.look_up(prepared.keys)
             prepared.pending = [slot for slot, answer in enumerate(prepared.answers) if answer is None]
             if prepared.pending:
                 self._keep_within_bound(prepared)
         return prepared
-
-    def _remember_sources(self, sources: list[Source], prepared: Prepared) -> None:
-        """Hand pieces to the memory with the keys of what is read of them."""
-        at = [index for index, _, _ in prepared.reads]
-        for source in sources:
-            keys: tuple[Key, ...] = ()
-            if at and source.end > source.start:
-                first, end = bisect_left(at, source.start), bisect_left(at, source.end)
-                keys = tuple([prepared.keys[slot] for _, slot, _ in prepared.reads[first:end]])
-            self._sources.add(source, prepared.fields[source.start : source.end], keys)
 
     def _keep_within_bound(self, prepared: Prepared) -> None:
         """Drop what lies beyond `max_windows`, the text with the largest share of signs first in line."""
@@ -249,6 +241,8 @@ class Engine:
         score = max((answer.score for answer in answers if answer is not None), default=0.0)
         score = max(score, prepared.known_score)
         findings = self._findings(prepared) if score >= self.threshold else ()
+        if prepared.pieces:
+            self._pieces.remember(prepared.pieces, prepared.reads, answers)
         not_inspected = prepared.not_inspected
         degraded = Degraded.PARTIALLY_INSPECTED if not_inspected else None
         late = known = False

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from vedette.inference.score_memory import Key, Remembered
-from vedette.parsing.field import Field
+from vedette.parsing.field import Field, Piece
 from vedette.tokenization.http_tokenizer import Window
 from vedette.verdict import NotInspected
 
@@ -19,15 +19,16 @@ class Prepared:
 
     What the model reads is kept once in a *slot*: `keys`, `windows`, their text `views`, `costs` and `answers` run over
     slots, and `reads` says which field reads which slot, at which place of its value. `pending` are the slots that need
-    the model; `known_score` is the highest score of the pieces that were left out as known harmless; `answers` is
-    filled by inference threads, slot by slot, and read by whoever judges. `started_at` is ``time.monotonic()``.
-    Setting `abandoned` tells inference that nobody waits any more.
+    the model; `pieces` were read and may become known; `known_score` is the highest score of those that were left out
+    as known; `answers` is filled by inference threads, slot by slot, and read by whoever judges. `started_at` is
+    ``time.monotonic()``. Setting `abandoned` tells inference that nobody waits any more.
     """
 
     request_id: str
     started_at: float
     fields: list[Field]
     not_inspected: list[NotInspected]
+    pieces: list[Piece] = field(default_factory=list)
     reads: list[tuple[int, int, Window]] = field(default_factory=list)
     keys: list[Key] = field(default_factory=list)
     windows: list[Window] = field(default_factory=list)

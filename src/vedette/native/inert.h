@@ -130,6 +130,7 @@ static long find_inert(Inert *inert, const Piece *piece, double *score) {
 
 static void learn_inert(Inert *inert, const Piece *piece, long values, double score) {
     uint64_t hash[2];
+    if (piece->too_long) return;
     siphash(inert->key, piece->bytes, piece->used, hash);
     put_inert(inert, hash, values, score);
 }

@@ -631,7 +631,8 @@ typedef struct {
     Inert *memory; /* of leaves, where they are known by themselves */
     const char *place;
     long place_length;
-    Piece piece; /* of the leaf at hand; here, as the calls nest */
+    Piece piece; /* of the leaf at hand, and its text where that was escaped; here, as the calls nest */
+    char plain[MAX_HASHED + 8];
 } Leaves;
 
 static int append(Leaves *leaves, PyObject *path, PyObject *text) {
@@ -666,7 +667,8 @@ static int leaf(Leaves *leaves, int32_t index, const char *path, long length, in
         } else {
             leaves->strings++;
         }
-        if (leaves->memory && !node->escaped && n < MAX_HASHED) {
+        if (leaves->memory && n < MAX_HASHED) {
+            if (node->escaped) n = undo_json(s, n, leaves->plain), s = (const uint8_t *)leaves->plain;
             Piece *piece = &leaves->piece;
             empty(piece);
             add_text(piece, leaves->place, (size_t)leaves->place_length);

@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from vedette.config import InspectionSettings
 from vedette.parsing.decoders import without_surrogates
@@ -33,70 +32,42 @@ class Field(NamedTuple):
     kind: Kind = "value"
 
 
-SourceKey = tuple[str, str, str] | bytes
-"""Stands for one piece of a request as it was sent: a header, a cookie, an argument, the path."""
+Texts = tuple[str, str, str] | list[tuple[str, str]]
 
 
-Piece = tuple[str, str, str] | list[tuple[str, str]]
-"""A piece as it was sent: location, name and text; or names and texts of pieces that came together."""
+class Piece(NamedTuple):
+    """A piece of a request as it was sent, and what it gave.
 
+    `texts` are its location, name and text, or the names and texts of headers or cookies that came together. It gave
+    ``fields[start:end]``, in all so many `values` with those that were left out, of which `score` is the highest.
+    """
 
-class Known(NamedTuple):
-    """What is known of a piece that came before: how many values it gives and which odd names, the highest score among
-    all of them (in the memory: among those without keys), and the memory's own keys of what is read of it."""
-
-    values: int
-    names: tuple[str, ...]
-    score: float
-    keys: tuple[Any, ...]
-
-
-class Source(NamedTuple):
-    """A piece of a request as it was sent, and what it gave: ``fields[start:end]`` and what the `known` pieces in it
-    stand for, in all so many values and these odd names. `opened` says whether a document was found in it, of which not
-    every name shows in the fields."""
-
-    key: SourceKey
+    texts: Texts
     start: int
     end: int
     values: int
-    names: tuple[str, ...] = ()
-    known: tuple[Known, ...] = ()
-    opened: bool = False
-    piece: Piece = ("", "", "")
+    score: float
 
 
-class KnownSources(Protocol):
-    """Pieces of requests that were read before and found harmless. `inert` is the library's set of those that need not
-    be read (see native/inert.h), None where there is no library."""
+class KnownPieces(Protocol):
+    """Pieces of requests that were read before and found harmless. `inert` is the library's set of them (see
+    native/inert.h), None where there is no library."""
 
     @property
     def inert(self) -> object:
         """The set."""
-
-    def key(self, location: str, name: str, raw: str) -> SourceKey | None:
-        """Return what stands for the piece, None if it is not to be remembered."""
-
-    def key_of_group(self, pieces: Sequence[tuple[str, str]]) -> SourceKey | None:
-        """Return what stands for pieces that often come together, in this order; None as above."""
-
-    def recall(self, key: SourceKey) -> Known | None:
-        """Return what is known of a piece, None if it has to be read."""
-
-    def hand_over(self, key: SourceKey, piece: Piece, known: Known) -> None:
-        """Leave a piece that was recalled to `inert`."""
 
 
 @dataclass(slots=True)
 class ParsedRequest:
     """The fields of one request, in the order in which they stand in it, and the parts beyond a bound.
 
-    Where known sources are left out, `known_score` is the highest of theirs, and `sources` are those that were read.
+    Where known pieces are left out, `known_score` is the highest of theirs, and `pieces` are those that were read.
     """
 
     fields: list[Field] = field(default_factory=list)
     not_inspected: list[NotInspected] = field(default_factory=list)
-    sources: list[Source] = field(default_factory=list)
+    pieces: list[Piece] = field(default_factory=list)
     known_score: float = 0.0
 
 
@@ -107,25 +78,22 @@ _MAX_NAME = 256  # characters of a field's name that are kept for finding it aga
 class FieldCollector:
     """Collects fields under the limits of one request."""
 
-    __slots__ = ("_again", "_inert", "_names", "_names_in_order", "_refusals", "_refused", "fields", "known",
-                 "known_pieces", "known_score", "left_out", "limits", "not_inspected", "opened", "sources")  # fmt: skip
+    __slots__ = ("_again", "_names", "_refusals", "_refused", "_scores", "fields", "inert", "leaves_out", "left_out",
+                 "limits", "not_inspected", "pieces")  # fmt: skip
 
-    def __init__(self, limits: InspectionSettings, known: KnownSources | None = None) -> None:
+    def __init__(self, limits: InspectionSettings, known: KnownPieces | None = None) -> None:
         self.limits = limits
-        self.known = known
+        self.leaves_out = known is not None  # what need not be read, rather than listing all
         # Where a short value can be too long, or decoded too often, each is measured by the twins.
         within = limits.max_value_chars >= _SHORT and limits.max_decode_passes > _LAYERS
-        self._inert = known.inert if known is not None and within else None
-        self.known_score = 0.0
+        self.inert = known.inert if known is not None and within else None  # for the library's functions
         self.left_out = 0  # fields of known pieces; they count as if they had been read
-        self.opened = 0  # documents found inside of values
-        self.known_pieces: list[Known] = []
-        self.sources: list[Source] = []
+        self._scores: list[float] = []  # of known pieces
+        self.pieces: list[Piece] = []
         self._again = self._refusals = 0
         self.fields: list[Field] = []
         self.not_inspected: list[NotInspected] = []
         self._names: set[str] = set()
-        self._names_in_order: list[str] = []
         self._refused: set[tuple[str, str]] = set()
 
     @property
@@ -134,9 +102,9 @@ class FieldCollector:
         return len(self.fields) + self.left_out >= self.limits.max_fields
 
     @property
-    def inert(self) -> object:
-        """The library's set of pieces that hold nothing, for its functions."""
-        return self._inert
+    def known_score(self) -> float:
+        """The highest score of what was left out."""
+        return max(self._scores, default=0.0)
 
     @property
     def room(self) -> int:
@@ -168,51 +136,65 @@ class FieldCollector:
 
     def is_new(self, name: str) -> bool:
         """Whether a name, told with its location, has not been read before in this request; from now on it has."""
-        if self._is_new(name):
-            return True
-        self._again += 1
-        return False
-
-    def _is_new(self, name: str) -> bool:
         if name in self._names:
+            self._again += 1
             return False
         self._names.add(name)
-        self._names_in_order.append(name)
         return True
 
-    def read_source(self, location: str, name: str, raw: str, read: Callable[[FieldCollector, str, str], None]) -> None:
-        """Read a piece as it was sent by ``read(self, name, raw)``, unless it is known.
-
-        A piece with a name that was read before, or of which something was refused, does not become known: what it gave
-        depends on what stood before it.
-        """
-        inert = self._inert
-        if inert is not None and native is not None and self.is_passed_over(native.inert(inert, location, name, raw)):
-            return
-        key = None if self.known is None else self.known.key(location, name, raw)
-        if key is None:
+    def read_piece(
+        self,
+        location: str,
+        name: str,
+        raw: str,
+        read: Callable[[FieldCollector, str, str], None],
+        *,
+        looked_up: bool = False,
+    ) -> None:
+        """Read a piece as it was sent by ``read(self, name, raw)``, unless it is known. It is not where it was
+        `looked_up` before."""
+        inert = self.inert
+        if inert is None or native is None:
             read(self, name, raw)
             return
-        piece = location, name, raw
-        if not self._is_known(key, piece):
-            self._learn(key, piece, partial(read, self, name, raw))
+        if not looked_up and self.is_passed_over(native.inert(inert, location, name, raw)):
+            return
+        before = self._state()
+        read(self, name, raw)
+        self._note((location, name, raw), before)
 
     def read_group(self, pieces: list[tuple[str, str]], read: Callable[[FieldCollector], None]) -> None:
-        """Read pieces that often come together by ``read(self)``, which hands them to `read_source` one by one, unless
+        """Read pieces that often come together by ``read(self)``, which hands them to `read_piece` one by one, unless
         all of them came before in this order."""
-        inert = self._inert
-        if inert is not None and native is not None and self.is_passed_over(native.inert_group(inert, pieces)):
-            return
-        key = None if self.known is None else self.known.key_of_group(pieces)
-        if key is None:
+        inert = self.inert
+        if inert is None or native is None:
             read(self)
-        elif not self._is_known(key, pieces):
-            self._learn(key, pieces, partial(read, self))
+            return
+        if self.is_passed_over(native.inert_group(inert, pieces)):
+            return
+        before = self._state()
+        read(self)
+        self._note(pieces, before)
+
+    def _state(self) -> tuple[int, int, int, int, int]:
+        return self._again, self._refusals, len(self.fields), self.left_out, len(self._scores)
+
+    def _note(self, texts: Texts, before: tuple[int, int, int, int, int]) -> None:
+        """Note a piece that was read, so that it can become known.
+
+        One with a name that was read before, or of which something was refused, cannot: what it gave depends on what
+        stood before it.
+        """
+        again, refusals, start, left_out, scores = before
+        if again == self._again and refusals == self._refusals:
+            end = len(self.fields)
+            score = max(self._scores[scores:], default=0.0)
+            self.pieces.append(Piece(texts, start, end, end - start + self.left_out - left_out, score))
 
     def passes_over(self) -> bool:
         """Leave out a value that no attack can be spelled in. Returns False where it has to be read all the same: where
-        known pieces are read as well, and where the limit is reached."""
-        if self.known is None or self.full:
+        nothing is left out, and where the limit is reached."""
+        if not self.leaves_out or self.full:
             return False
         self.left_out += 1
         return True
@@ -228,35 +210,7 @@ class FieldCollector:
         """Leave out values that need not be read: they hold nothing, or a model gave them no more than `score`."""
         self.left_out += values
         if score > 0.0:
-            self.known_pieces.append(Known(values, (), score, ()))
-            self.known_score = max(self.known_score, score)
-
-    def _is_known(self, key: SourceKey, piece: Piece) -> bool:
-        memory = self.known
-        known = None if memory is None else memory.recall(key)
-        count = len(self.fields) + self.left_out
-        if memory is None or known is None or count + known.values + len(known.names) > self.limits.max_fields:
-            return False
-        self.left_out += known.values
-        for name in known.names:
-            self.left_out += self._is_new(name)
-        self.known_pieces.append(known)
-        if known.score > self.known_score:
-            self.known_score = known.score
-        if self._inert is not None:
-            memory.hand_over(key, piece, known)
-        return True
-
-    def _learn(self, key: SourceKey, piece: Piece, read: Callable[[], None]) -> None:
-        start, before = len(self.fields), len(self.fields) + self.left_out
-        again, refusals, names, pieces = self._again, self._refusals, len(self._names), len(self.known_pieces)
-        opened = self.opened
-        read()
-        if again == self._again and refusals == self._refusals:
-            end, known = len(self.fields), tuple(self.known_pieces[pieces:])
-            new = tuple(self._names_in_order[names:])
-            values = end + self.left_out - before - len(new)
-            self.sources.append(Source(key, start, end, values, new, known, self.opened > opened, piece))
+            self._scores.append(score)
 
     def refuse(self, location: str, name: str, reason: str) -> None:
         """Report a part that is not read; each (location, reason) pair is listed once."""

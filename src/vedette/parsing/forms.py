@@ -22,13 +22,13 @@ def read_pairs(out: FieldCollector, location: str, text: str) -> None:
     pairs = _not_plain(out, location, text, "&")
     if pairs is not None:
         for pair in pairs:
-            out.read_source(location, pair.partition("=")[0], pair, read)
+            out.read_piece(location, pair.partition("=")[0], pair, read, looked_up=True)
         return
     torn: list[str] = []  # an argument and what bare ampersands have cut off it
     for pair in _pieces(out, location, text, "&"):
         name, sign, value = pair.partition("=")
         if pair and not (is_plain_pair(name, value) and out.passes_over()):
-            out.read_source(location, name, pair, read)
+            out.read_piece(location, name, pair, read)
         bare = not sign and bool(torn) and (len(torn) > 1 or not NAME_OF_FORM.match(name) or OPEN.search(torn[0]))
         if torn and (CUT.search(name) if sign else bare):
             torn.append(pair)
@@ -48,7 +48,7 @@ def _read_torn(out: FieldCollector, location: str, torn: list[str]) -> None:
     text = "&".join(torn).rstrip("&")
     if "&" in text:
         names = [torn[0].partition("=")[0], *(piece.partition("=")[0] for piece in torn[1:] if "=" in piece)]
-        out.read_source(location, "&".join(names), text, _READ_TORN[location])
+        out.read_piece(location, "&".join(names), text, _READ_TORN[location])
 
 
 def _read_torn_pair(location: str, out: FieldCollector, name: str, text: str) -> None:
@@ -87,10 +87,14 @@ def read_cookies(out: FieldCollector, text: str) -> None:
 
 def _read_cookie_pairs(text: str, out: FieldCollector) -> None:
     pairs = _not_plain(out, "cookie", text, ";")
-    for pair in _pieces(out, "cookie", text, ";") if pairs is None else pairs:
+    if pairs is not None:
+        for pair in pairs:
+            out.read_piece("cookie", "", pair, _read_cookie, looked_up=True)
+        return
+    for pair in _pieces(out, "cookie", text, ";"):
         name, _, value = pair.partition("=")
         if not (is_plain_pair(name.strip(), value) and out.passes_over()):
-            out.read_source("cookie", "", pair, _read_cookie)
+            out.read_piece("cookie", "", pair, _read_cookie)
 
 
 def _read_cookie(out: FieldCollector, _: str, pair: str) -> None:
@@ -107,7 +111,7 @@ def _not_plain(out: FieldCollector, location: str, text: str, separator: str) ->
     """Pass over the plain and the inert pairs of `text` and return the others; None where each piece has to be looked
     at: where known pieces are read as well, where there may be too many, and where bare separators may have torn a
     value."""
-    if native is None or out.known is None:
+    if native is None or not out.leaves_out:
         return None
     found = native.pieces(text, separator, out.room, out.inert, location)
     if found is None:

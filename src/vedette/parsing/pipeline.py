@@ -16,7 +16,7 @@ from functools import partial
 from vedette.config import InspectionSettings
 from vedette.http_request import HTTPRequest
 from vedette.parsing.bodies import read_body
-from vedette.parsing.field import Field, FieldCollector, KnownSources, ParsedRequest
+from vedette.parsing.field import Field, FieldCollector, KnownPieces, ParsedRequest
 from vedette.parsing.forms import read_cookies, read_pairs
 from vedette.parsing.native_reading import native
 from vedette.parsing.shapes import VARYING
@@ -34,7 +34,7 @@ class ParsingPipeline:
     def __init__(self, limits: InspectionSettings | None = None) -> None:
         self.limits = limits or InspectionSettings()
 
-    def parse(self, request: HTTPRequest, known: KnownSources | None = None) -> ParsedRequest:
+    def parse(self, request: HTTPRequest, known: KnownPieces | None = None) -> ParsedRequest:
         """Return the fields of `request`, decoded, and the parts that a bound left unread.
 
         Headers, cookies, arguments, JSON strings and the path are left out where they are `known`.
@@ -45,7 +45,7 @@ class ParsingPipeline:
         path, _, query = request.target.partition(
             "?"
         )  # a fragment, which browsers never send, stays in what it follows
-        out.read_source("path", "path", path, read_path)
+        out.read_piece("path", "path", path, read_path)
         if query:
             read_pairs(out, "query", query)
         steady, varying = _parted(out, request.headers)
@@ -58,7 +58,7 @@ class ParsingPipeline:
                 _read_header_source(out, name, value)
         if request.body:
             read_body(out, request)
-        return ParsedRequest(out.fields, out.not_inspected, out.sources, out.known_score)
+        return ParsedRequest(out.fields, out.not_inspected, out.pieces, out.known_score)
 
 
 def _parted(out: FieldCollector, headers: tuple[tuple[str, str], ...]) -> tuple[list[Pair], list[Pair]]:
@@ -79,7 +79,7 @@ def _read_headers(pairs: list[tuple[str, str]], out: FieldCollector) -> None:
 
 def _read_header_source(out: FieldCollector, name: str, value: str) -> None:
     if not (is_plain_pair(name, value) and out.passes_over()):
-        out.read_source("header", name, value, _read_header)
+        out.read_piece("header", name, value, _read_header)
 
 
 def _read_header(out: FieldCollector, name: str, raw: str) -> None:

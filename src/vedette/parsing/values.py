@@ -106,7 +106,6 @@ def read_value(
         except (ValueError, RecursionError):
             out.add(location, name, text, applied)
             return
-        out.opened += 1
         return
     out.add(location, name, text, applied)
     if len(text) >= _MIN_BASE64:
@@ -216,7 +215,7 @@ def read_known_json(
 ) -> bool:
     """Read the JSON `text` as `read_json` does, but without building it. Returns False, having done nothing, where
     known pieces are read as well, and where the document is odd or large."""
-    if native is None or out.known is None:
+    if native is None or not out.leaves_out:
         return False
     alone = not (level or decoded_by)  # then a leaf is a piece of its own
     found = native.json(text, name, out.limits.max_depth, out.inert if alone else None, location, out.room)
@@ -229,7 +228,7 @@ def read_known_json(
         if leaf is None:
             read_name(out, location, path, decoded_by)
         elif alone:
-            out.read_source(location, path, leaf, read)
+            out.read_piece(location, path, leaf, read, looked_up=True)
         else:
             read_value(out, location, path, leaf, decoded_by, level)
     return True
@@ -249,7 +248,7 @@ def read_json(
                 if level or decoded_by:
                     read_value(out, location, path, node, decoded_by, level)
                 else:
-                    out.read_source(location, path, node, _READ_LEAF[location])
+                    out.read_piece(location, path, node, _READ_LEAF[location])
             elif len(stack) > limit:
                 out.refuse(location, path, "max_depth")
             elif isinstance(node, list):

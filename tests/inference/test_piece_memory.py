@@ -1,10 +1,8 @@
-"""Pieces that came before: leaving them out changes no verdict, secrets are hashed, memory is bounded."""
+"""Pieces that came before: leaving them out changes no verdict, memory is bounded."""
 
 from __future__ import annotations
 
 import json
-import tracemalloc
-from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -15,11 +13,9 @@ from tests.inference.small_model import small_engine
 from tests.native_here import NATIVE_ONLY
 from vedette.http_request import HTTPRequest
 from vedette.inference.engine import Engine
-from vedette.inference.score_memory import ScoreMemory
-from vedette.inference.source_memory import MAX_CHARS, SourceMemory
-from vedette.parsing.field import Field, Source
+from vedette.inference.piece_memory import PieceMemory
+from vedette.parsing.field import Piece
 from vedette.parsing.native_reading import native
-from vedette.sinks.masking import is_secret
 from vedette.verdict import Verdict
 
 PIECES = st.sampled_from(["a", "1", "x y", "<b>", "'", "%27", "%253Cb", "/", "..", "=", "é", "select", '"', "[", "]"])
@@ -70,6 +66,7 @@ def names_read(engine: Engine, request: HTTPRequest) -> list[str]:
     """Of which fields the model reads something."""
     prepared = engine.prepare(request)
     engine.infer(list(prepared.slices(4096)))
+    engine.judge(prepared)
     return [prepared.fields[index].name for index, _, _ in prepared.reads]
 
 
@@ -82,13 +79,14 @@ def test_a_harmless_piece_is_read_once_and_an_attack_again() -> None:
     assert names_read(engine, request) == ["q", "a[1]"]
 
 
+@NATIVE_ONLY
 def test_headers_that_come_together_are_one_piece() -> None:
     engine = small_engine()
     headers = (("Accept", "a;b"), ("X-A", "c;d"), ("Cookie", "one=e,e;f; two=g|h"))
     assert names_read(engine, HTTPRequest("GET", "/", headers)) == ["Accept", "X-A", "two"]
-    pieces = len(engine._sources)
-    assert names_read(engine, HTTPRequest("GET", "/?q=1,1", (("Referer", "/"), *headers))) == []
-    assert len(engine._sources) == pieces + 2
+    pieces = len(engine._pieces)
+    assert names_read(engine, HTTPRequest("GET", "/", (("Referer", "/"), *headers))) == []
+    assert len(engine._pieces) == pieces + 1  # the referrer
     odd = (("Accept", "a;b"), ("X;A", "c;d"))
     assert names_read(engine, HTTPRequest("GET", "/", odd)) == ["X;A", "X;A"]
     assert names_read(engine, HTTPRequest("GET", "/", odd)) == []
@@ -96,13 +94,21 @@ def test_headers_that_come_together_are_one_piece() -> None:
     assert names_read(engine, HTTPRequest("GET", "/", (*odd, ("X-A", "<i>")))) == ["X-A"]
 
 
-def test_a_piece_whose_score_is_forgotten_is_read_again() -> None:
+@NATIVE_ONLY
+def test_what_was_not_judged_is_not_known() -> None:
     engine = small_engine()
     request = HTTPRequest("GET", "/?say=a%3Bb")
-    assert names_read(engine, request) == ["say"]
-    engine.memory._entries.clear()
+    engine.judge(engine.prepare(request))  # without the model's answer
     assert names_read(engine, request) == ["say"]
     assert names_read(engine, request) == []
+
+
+@NATIVE_ONLY
+def test_a_known_piece_does_not_vouch_for_a_name_that_it_shares() -> None:
+    engine = small_engine()
+    both = HTTPRequest("GET", "/?a%3Cb=1&a%3Cb=c%3Bd")
+    assert names_read(engine, both).count("a<b") == 2
+    assert "a<b" in names_read(engine, HTTPRequest("GET", "/?a%3Cb=c%3Bd"))
 
 
 def test_the_score_of_a_known_piece_counts() -> None:
@@ -127,65 +133,29 @@ def test_an_odd_name_is_read_again_though_its_value_is_inert() -> None:
     assert "a<b" in names_read(engine, twice)
 
 
-def memory(max_bytes: int = 1 << 20) -> SourceMemory:
-    return SourceMemory(max_bytes, ScoreMemory(1 << 20), 0.5)
-
-
-def test_secrets_are_kept_as_keyed_hashes() -> None:
-    one = memory()
-    for location, name, raw in (
-        ("query", "password", "password=hunter2"), ("header", "Authorization", "hunter2"), ("cookie", "", "a=hunter2"),
-    ):  # fmt: skip
-        key = one.key(location, name, raw)
-        assert isinstance(key, bytes)
-        assert len(key) == 16
-        assert key != memory().key(location, name, raw)
-    assert one.key("json", "token", "X\x00Y") != one.key("json", "token\x00X", "Y")
-    assert one.key("header", "X-Token", "ab") != one.key("header", "X-Tokena", "b")
-
-
-def test_a_secret_that_only_its_reading_shows_is_not_kept() -> None:
-    engine = small_engine()
-    document = b64encode(b'{"password": 345678}').decode()
-    arguments = (
-        "p%61ssword=hunter2", 'data={"password":"hunter3"}', 'more={"a":{"token":"hunter3x"}}', 'n={"pin":"123456,7"}',
-        'o={"otp":"765432"}', "u=%257B%22pin%22:234567%257D", f"b={document}",
-    )  # fmt: skip
-    engine.check(HTTPRequest("GET", f"/?{'&'.join(arguments)}&plain=hunter4;x"))
-    kept = str(list(engine._sources._young))
-    assert "hunter4" in kept
-    for secret in ("hunter2", "hunter3", "1234567", "123456", "765432", "234567", document):
-        assert secret not in kept
-
-
-def test_long_pieces_are_not_kept_and_nothing_is_without_room() -> None:
-    assert memory().key("query", "q", "x" * (MAX_CHARS + 1)) is None
-    assert memory().key("json", "n" * 300, "x") is None
-    assert memory(0).key("query", "q", "x") is None
-
-
-def add(memory: SourceMemory, name: str, raw: str, keys: int = 0) -> None:
-    key = memory.key("json", name, raw)
-    assert key is not None
-    read = tuple(("json other", f"{raw}{number}") for number in range(keys))
-    memory.add(Source(key, 0, 1, 1, piece=("json", name, raw)), [Field("json", name, raw)], read)
-
-
-def is_known(memory: SourceMemory, name: str, raw: str) -> bool:
-    if native is not None and memory.inert is not None and native.inert(memory.inert, "json", name, raw) == (1, 0.0):
-        return True
-    key = memory.key("json", name, raw)
-    return key is not None and memory.recall(key) == (1, (), 0.0, ())
-
-
+@NATIVE_ONLY
 def test_memory_is_bounded_and_what_is_used_stays() -> None:
-    small = memory(40_000)
-    add(small, "often", "<1>")
+    assert native is not None
+    small = PieceMemory(40_000, 0.5)
+
+    def is_known(name: str, raw: str) -> bool:
+        return native is not None and native.inert(small.inert, "json", name, raw) == (1, 0.25)
+
+    def add(name: str, raw: str) -> None:
+        small.remember([Piece(("json", name, raw), 0, 1, 1, 0.25)], [], [])
+
+    add("often", "<1>")
     for number in range(5_000):
-        add(small, "q", f"<{number}>")
-        assert is_known(small, "often", "<1>")
-    assert not is_known(small, "q", "<0>")
-    assert len(small) < 300
+        add("q", f"<{number}>")
+        assert is_known("often", "<1>")
+    assert not is_known("q", "<0>")
+    assert 100 < len(small) < 2_000
+
+
+def test_without_room_nothing_is_remembered() -> None:
+    nothing = PieceMemory(0, 0.5)
+    nothing.remember([Piece(("json", "a", "<1>"), 0, 0, 1, 0.0)], [], [])
+    assert len(nothing) == 0
 
 
 @NATIVE_ONLY
@@ -207,17 +177,3 @@ def test_pieces_that_hold_nothing_are_told_apart() -> None:
     assert native.inert_count(one) == 2
     with pytest.raises(ValueError, match="PyCapsule"):
         native.inert(object(), "query", "a", "a=<b")
-
-
-@pytest.mark.parametrize(("name", "keys"), [("q", 0), ("\U0001f600" * 200, 0), ("\U0001f600" * 200, 8)])
-def test_memory_keeps_to_its_budget(name: str, keys: int) -> None:
-    budget = 2_000_000
-    tracemalloc.start()
-    filled = memory(budget)
-    for number in range(12_000):
-        add(filled, f"{name}{number}", f"value {number}", keys)
-    is_secret.cache_clear()  # it keeps names of its own
-    used = tracemalloc.get_traced_memory()[0]
-    tracemalloc.stop()
-    assert len(filled) > 100
-    assert used < 1.2 * budget
