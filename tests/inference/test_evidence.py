@@ -25,14 +25,14 @@ from vedette.inference.evidence import SHARE, tightest_range, trimmed
     ],
 )
 def test_cases(evidence: list[float], expected: tuple[int, int]) -> None:
-    assert tightest_range(np.array(evidence, np.float32)) == expected
+    assert tightest_range(evidence) == expected
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.floats(-8, 8, width=32), min_size=1, max_size=40))
 def test_it_holds_the_share_and_nothing_shorter_does(evidence: list[float]) -> None:
     mass = np.maximum(np.array(evidence, np.float64), 0)
-    start, end = tightest_range(np.array(evidence, np.float32))
+    start, end = tightest_range(evidence)
     if mass.sum() <= 0:
         assert (start, end) == (0, 0)
         return

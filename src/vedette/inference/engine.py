@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vedette.errors import InferenceFailed
 from vedette.http_request import HTTPRequest
@@ -193,7 +192,7 @@ class Engine:
                     raise InferenceFailed("the model's output is no score for each row")
                 start = end = 0
                 if evidence is not None:
-                    start, end = self._range(np.array(evidence, np.float32), len(context))
+                    start, end = self._range(evidence, len(context))
                 reading.rows_left = 1
                 taken = reading.take(Remembered(score, class_index, row, start, end), self.threshold)
                 if taken is not None:
@@ -202,7 +201,7 @@ class Engine:
         return left
 
     @staticmethod
-    def _range(evidence: NDArray[np.float32], context: int) -> tuple[int, int]:
+    def _range(evidence: list[float], context: int) -> tuple[int, int]:
         """Evidence of a row's text -> the tokens of the row that hold it, behind its context; (0, 0) if none."""
         start, end = tightest_range(evidence)
         return (start + context, end + context) if end else (0, 0)
@@ -226,7 +225,7 @@ class Engine:
             start = end = 0
             if score >= self.threshold:
                 context = len(self._tokenizer.context_ids(row.reading.window.context))
-                start, end = self._range(output.evidence[index, context : len(row.ids)], context)
+                start, end = self._range(output.evidence[index, context : len(row.ids)].tolist(), context)
             answer = row.reading.take(Remembered(score, class_index, row.number, start, end), self.threshold)
             if answer is not None:
                 finished.append((row.reading.key, answer))
@@ -343,7 +342,7 @@ def _share_of_signs(text: str) -> float:
 
 def new_request_id() -> str:
     """Return 32 hexadecimal digits that sort by time: 48 bits of milliseconds, then random (as UUIDv7, RFC 9562)."""
-    return f"{time.time_ns() // 1_000_000:012x}{_random.getrandbits(80):020x}"
+    return f"{(time.time_ns() // 1_000_000) << 80 | _random.getrandbits(80):032x}"
 
 
 def load_engine(settings: Settings) -> Engine:

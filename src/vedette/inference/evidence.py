@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Iterable
+from itertools import accumulate
 
 # Of the positive evidence that the range must hold. Of generated attacks in prose, 0.8 covers 48 % of the characters
 # and 0.4 characters beside them, 0.9 covers 61 % and 0.8, 0.95 covers 67 % and 0.9, 0.99 covers 73 % and 2.6.
 SHARE = 0.95
 
 
-def tightest_range(evidence: NDArray[np.float32], share: float = SHARE) -> tuple[int, int]:
-    """Evidence of tokens (T,) -> shortest [start, end) that holds `share` of its positive mass; (0, 0) if none.
-
-    O(T log T).
-    """
-    mass = np.concatenate(([0.0], np.cumsum(np.maximum(evidence, 0.0, dtype=np.float64))))
+def tightest_range(evidence: Iterable[float], share: float = SHARE) -> tuple[int, int]:
+    """Evidence of T tokens -> shortest [start, end) that holds `share` of its positive mass; (0, 0) if none. O(T)."""
+    mass = [0.0, *accumulate(max(value, 0.0) for value in evidence)]
     wanted = share * mass[-1]
     if not wanted > 0:
         return 0, 0
-    ends = np.searchsorted(mass, mass[:-1] + wanted - 1e-9)
-    starts = np.arange(len(ends))
-    possible = ends <= len(evidence)
-    best = int(starts[possible][np.argmin(ends[possible] - starts[possible])])
-    return best, int(ends[best])
+    best, shortest, end = (0, 0), len(mass), 0
+    for start, before in enumerate(mass):
+        while end < len(mass) and mass[end] < before + wanted - 1e-9:
+            end += 1
+        if end == len(mass):
+            break
+        if end - start < shortest:
+            best, shortest = (start, end), end - start
+    return best
 
 
 def trimmed(value: str, start: int, end: int) -> tuple[int, int]:

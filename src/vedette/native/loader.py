@@ -101,6 +101,9 @@ class NativeModule(Protocol):
     def percent(self, text: str, /) -> str | None:
         """As `decoders.percent`."""
 
+    def decode(self, text: str, /) -> tuple[str, int] | None:
+        """As `values.decode`, for up to `LAYERS` layers of percent-encoding and nothing else; how many there were."""
+
     def json(
         self, text: str, path: str, deepest: int, memory: object, location: str, most: int, /
     ) -> tuple[int, int, float, list[tuple[str, str | None]]] | None:

@@ -611,6 +611,29 @@ static PyObject *percent(PyObject *self, PyObject *text) {
     return found;
 }
 
+/* decode(text) -> (what is left of it, how many layers of percent-encoding were undone); None for what only the twin
+   decodes */
+static PyObject *decode(PyObject *self, PyObject *text) {
+    Py_ssize_t n = 0;
+    (void)self;
+    const uint8_t *s = (const uint8_t *)PyUnicode_AsUTF8AndSize(text, &n), *to = NULL;
+    if (!s) {
+        PyErr_Clear();
+        return py_none();
+    }
+    uint8_t here[4096], *once = n <= 2048 ? here : malloc(2 * (size_t)n);
+    if (!once) return PyErr_NoMemory();
+    int layers = 0;
+    long length = undo_layers(s, (long)n, once, once + n, &to, &layers);
+    PyObject *found = length < 0 || settled_points(to, length, NULL) < 0 ? py_none() : PyTuple_New(2);
+    if (found && found != &_Py_NoneStruct) {
+        PyTuple_SetItem(found, 0, layers ? PyUnicode_DecodeUTF8((const char *)to, length, NULL) : py_new_ref(text));
+        PyTuple_SetItem(found, 1, PyLong_FromSsize_t(layers));
+    }
+    if (once != here) free(once);
+    return found;
+}
+
 static PyObject *string_of(const Json *json, const Node *node) {
     const uint8_t *s = json->s + node->start;
     long n = node->end - node->start;
@@ -853,6 +876,7 @@ static PyMethodDef METHODS[] = {
     {"pieces", (PyCFunction)(void (*)(void))pieces, METH_FASTCALL, NULL},
     {"is_plain_pair", (PyCFunction)(void (*)(void))is_plain_pair, METH_FASTCALL, NULL},
     {"percent", percent, METH_O, NULL},
+    {"decode", decode, METH_O, NULL},
     {"may_be_base64", may_be_base64_text, METH_O, NULL},
     {"json", (PyCFunction)(void (*)(void))json, METH_FASTCALL, NULL},
     {"is_inert", (PyCFunction)(void (*)(void))is_inert, METH_FASTCALL, NULL},

@@ -180,7 +180,8 @@ static long undo_percent(const uint8_t *s, long n, uint8_t *to) {
 
 /* -- values that hold nothing ------------------------------------------------------------------------------------ */
 
-/* WHOLE: http_tokenizer.WHOLE. LONGEST_AT_ONCE: bytes of a value as it was sent. MOST_LAYERS: as in field.py. */
+/* WHOLE: http_tokenizer.WHOLE. LONGEST_AT_ONCE: bytes of a value as it was sent. MOST_LAYERS: LAYERS of
+ * parsing/native_reading.py. */
 enum { WHOLE = 160, LONGEST_AT_ONCE = 1440, MOST_LAYERS = 2 };
 
 /* Characters that no decoder touches: no compatibility form of theirs holds ASCII (a test goes through all). */
@@ -196,18 +197,26 @@ static inline int is_settled(uint32_t c) {
     return in_ranges(SETTLED, sizeof SETTLED / sizeof *SETTLED, c);
 }
 
-/* UTF-8 that is valid -> code points. Returns how many, -1 for characters that a decoder could touch: Latin-1 that
+/* The character that begins at `i` of UTF-8 that is valid, of which `i` is moved behind it. */
+static inline uint32_t point_at(const uint8_t *s, long n, long *i) {
+    uint32_t c = s[(*i)++];
+    int more = c < 0x80 ? 0 : c < 0xE0 ? 1 : c < 0xF0 ? 2 : 3;
+    if (more) c &= 0x3Fu >> more;
+    for (; more && *i < n; more--) c = c << 6 | (s[(*i)++] & 0x3F);
+    return c;
+}
+
+/* UTF-8 that is valid -> code points, to nowhere where that is NULL. Returns how many, -1 for characters that a decoder could touch: Latin-1 that
  * UTF-8 was taken for among them. */
 static long settled_points(const uint8_t *s, long n, uint32_t *to) {
     long count = 0;
+    uint32_t before = 0;
     for (long i = 0; i < n;) {
-        uint32_t c = s[i++];
-        int more = c < 0x80 ? 0 : c < 0xE0 ? 1 : c < 0xF0 ? 2 : 3;
-        if (more) c &= 0x3Fu >> more;
-        for (; more && i < n; more--) c = c << 6 | (s[i++] & 0x3F);
+        uint32_t c = point_at(s, n, &i);
         if (c >= 0x80 && !is_settled(c)) return -1;
-        if (c >= 0x80 && c <= 0xBF && count && to[count - 1] >= 0xC2 && to[count - 1] <= 0xF4) return -1;
-        to[count++] = c;
+        if (c >= 0x80 && c <= 0xBF && before >= 0xC2 && before <= 0xF4) return -1;
+        if (to) to[count] = c;
+        before = c, count++;
     }
     return count;
 }

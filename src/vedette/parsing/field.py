@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from vedette.config import InspectionSettings
 from vedette.parsing.decoders import without_surrogates
-from vedette.parsing.native_reading import native
+from vedette.parsing.native_reading import LAYERS, native
 from vedette.verdict import NotInspected
 
 Kind = Literal["value", "name"]
@@ -71,7 +71,7 @@ class ParsedRequest:
     known_score: float = 0.0
 
 
-_SHORT, _LAYERS = 1440, 2  # what the library judges by itself: native/reading.h, LONGEST_AT_ONCE and MOST_LAYERS
+_SHORT = 1440  # characters of the longest value that the library judges by itself: native/reading.h, LONGEST_AT_ONCE
 _MAX_NAME = 256  # characters of a field's name that are kept for finding it again; a name is read whole as a value
 
 
@@ -85,7 +85,7 @@ class FieldCollector:
         self.limits = limits
         self.leaves_out = known is not None  # what need not be read, rather than listing all
         # Where a short value can be too long, or decoded too often, each is measured by the twins.
-        within = limits.max_value_chars >= _SHORT and limits.max_decode_passes > _LAYERS
+        within = limits.max_value_chars >= _SHORT and limits.max_decode_passes > LAYERS
         self.inert = known.inert if known is not None and within else None  # for the library's functions
         self.left_out = 0  # fields of known pieces; they count as if they had been read
         self._scores: list[float] = []  # of known pieces

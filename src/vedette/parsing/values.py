@@ -15,7 +15,7 @@ from typing import Any
 
 from vedette.parsing import decoders
 from vedette.parsing.field import FieldCollector
-from vedette.parsing.native_reading import native
+from vedette.parsing.native_reading import LAYERS, native
 from vedette.parsing.shapes import DANGEROUS_NAME, PACKED, PLAIN_NAME, PLAIN_WORD
 from vedette.verdict import LOCATIONS
 
@@ -58,6 +58,14 @@ def decode(text: str, decoded_by: tuple[str, ...], max_passes: int) -> tuple[str
     """Undo encodings until nothing changes or `max_passes` is reached; return the text and what was applied."""
     if text.isascii() and "%" not in text and "&" not in text and "\\" not in text and "+A" not in text:
         return text, decoded_by  # nothing that a decoder could act on
+    found = None if native is None or max_passes <= LAYERS else native.decode(text)
+    if found is not None:
+        return found[0], (*decoded_by, *("percent",) * found[1])
+    return decode_by_passes(text, decoded_by, max_passes)
+
+
+def decode_by_passes(text: str, decoded_by: tuple[str, ...], max_passes: int) -> tuple[str, tuple[str, ...]]:
+    """As `decode`: the twin of the library's."""
     applied = list(decoded_by)
     for _ in range(max_passes):
         before = text

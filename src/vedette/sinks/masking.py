@@ -23,22 +23,35 @@ _SECRET_NAME = re.compile(
     r"|auth(?!or(?![iy]))|credential|(?<!dis)card(?!inal)|(?<![a-z])cc[-_]?(?:n|$)|cvv|cvc|cvn|iban|(?<![a-z])ssn"
     r"|(?<![a-z])(?:pin|otp|pan|jwt)(?![a-z])|signature|cookie"
 )
+# What secrets look like, each behind words of which one stands in every text that holds such a piece.
 _PIECES = (
-    re.compile(r"(?P<secret>eyJ[\w-]{6,512}\.[\w-]{4,1024}(?:\.[\w-]{0,1024})?)", re.ASCII),  # JWT, RFC 7519
-    re.compile(r"(?i)\b(?:bearer|basic|digest|negotiate)[ +]{1,4}(?P<secret>[\w.~+/=%-]{6,})", re.ASCII),  # RFC 6750
-    re.compile(r"\b(?P<secret>(?:AKIA|ASIA)[A-Z0-9]{16}|gh[pousr]_\w{20,}|[sr]k_(?:live|test)_\w{8,})", re.ASCII),
-    re.compile(r"://[^/\s:@]{0,128}:(?P<secret>[^/\s@]{1,128})@"),  # RFC 3986 userinfo
-    re.compile(
-        r"(?i)(?:passw(?:or)?d|passphrase|pwd|secret|token|session(?:[-_]?id)?|sid|api[-_]?key|authorization|cookie"
-        r"|credentials?|card(?:[-_]?(?:no|num(?:ber)?))?|cvv|cvc)[\"']?(?:\]|%5D)?\s{0,4}(?:[=:]|%3[Dd]|%3[Aa])\s{0,4}"
-        r"[\"']?(?P<secret>[^\s&;,\"'}<>]{2,})"
+    (
+        ("eyj",),
+        re.compile(r"(?P<secret>eyJ[\w-]{6,512}\.[\w-]{4,1024}(?:\.[\w-]{0,1024})?)", re.ASCII),
+    ),  # JWT, RFC 7519
+    (
+        ("bearer", "basic", "digest", "negotiate"),  # RFC 6750
+        re.compile(r"(?i)\b(?:bearer|basic|digest|negotiate)[ +]{1,4}(?P<secret>[\w.~+/=%-]{6,})", re.ASCII),
+    ),
+    (
+        ("akia", "asia", "gh", "k_"),
+        re.compile(r"\b(?P<secret>(?:AKIA|ASIA)[A-Z0-9]{16}|gh[pousr]_\w{20,}|[sr]k_(?:live|test)_\w{8,})", re.ASCII),
+    ),
+    (("://",), re.compile(r"://[^/\s:@]{0,128}:(?P<secret>[^/\s@]{1,128})@")),  # RFC 3986 userinfo
+    (
+        ("pass", "pwd", "secret", "token", "sess", "sid", "key", "auth", "cookie", "credential", "card", "cv"),
+        re.compile(
+            r"(?i)(?:passw(?:or)?d|passphrase|pwd|secret|token|session(?:[-_]?id)?|sid|api[-_]?key|authorization|cookie"
+            r"|credentials?|card(?:[-_]?(?:no|num(?:ber)?))?|cvv|cvc)[\"']?(?:\]|%5D)?\s{0,4}(?:[=:]|%3[Dd]|%3[Aa])\s{0,4}"
+            r"[\"']?(?P<secret>[^\s&;,\"'}<>]{2,})"
+        ),
     ),
 )
 _CARD = re.compile(r"(?<![0-9])[0-9](?:[ -]?[0-9]){12,18}(?![0-9])")  # ISO/IEC 7812: 13 to 19 digits
+_INDEX = re.compile(r"\[\d+\]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-@lru_cache(maxsize=8192)
 def is_secret(location: str, name: str, kind: str = "value") -> bool:
     """Whether the values of this field must not be shown or kept: cookies, credentials, and what is named like one.
 
@@ -46,7 +59,14 @@ def is_secret(location: str, name: str, kind: str = "value") -> bool:
     """
     if kind == "name":
         return False
-    return location == "cookie" or _SECRET_NAME.search(name[:_NAME_CHARS].lower()) is not None
+    if "[" in name:
+        name = _INDEX.sub("[]", name)  # lists of a document have many
+    return location == "cookie" or _is_secret_name(name[:_NAME_CHARS])
+
+
+@lru_cache(maxsize=8192)
+def _is_secret_name(name: str) -> bool:
+    return _SECRET_NAME.search(name.lower()) is not None
 
 
 def printable(text: str) -> str:
@@ -100,7 +120,13 @@ def excerpt(value: str, span: tuple[int, int], *, secret: bool) -> str:
 
 def _secret_ranges(text: str, keep: tuple[int, int]) -> list[tuple[int, int]]:
     """Return disjoint ascending ranges of `text` that look like secrets, without those of `keep`."""
-    found = [match.span("secret") for pattern in _PIECES for match in pattern.finditer(text)]
+    low = text.casefold()  # as (?i) has it: long s and the Kelvin sign are letters too
+    found = [
+        match.span("secret")
+        for words, pattern in _PIECES
+        if any(word in low for word in words)
+        for match in pattern.finditer(text)
+    ]
     found += [match.span() for match in _CARD.finditer(text) if _luhn(match.group())]
     if not found:
         return []

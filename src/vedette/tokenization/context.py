@@ -48,14 +48,17 @@ CONTEXT_WORDS = (*LOCATIONS, *(bucket for bucket in NAME_BUCKETS if bucket not i
 """Every word a context can hold, each one token of the vocabulary; "more" marks a window other than a first."""
 
 
-@lru_cache(maxsize=32_768)
 def name_bucket(location: str, name: str) -> str:
     """Return the bucket of a field name: what kind of value usually stands there."""
     if location == "header":
         return _HEADERS.get(name.lower(), "header")
     if location == "path":
         return "path"
-    last = name.rsplit(".", 1)[-1].partition("[")[0][:64] or name[-64:]
+    return _bucket_of(name.rpartition(".")[2].partition("[")[0][:64] or name[-64:])
+
+
+@lru_cache(maxsize=16_384)
+def _bucket_of(last: str) -> str:
     # Split camelCase, so that word boundaries hold.
     last = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", last).lower().replace("_", " ").replace("-", " ")
     for bucket, pattern in _BUCKETS:
