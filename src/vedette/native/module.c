@@ -672,6 +672,20 @@ static int append(Leaves *leaves, PyObject *path, PyObject *text) {
     return failed == 0;
 }
 
+static int is_operator(const uint8_t *s, long n) { /* values._OPERATORS, in capitals or not */
+    uint8_t low[LONGEST_WORD];
+    if (n < 2 || n > LONGEST_WORD || s[0] != '$') return 0;
+    for (long i = 1; i < n; i++) low[i - 1] = low_a(s[i]);
+    return (flags_of_word_a(low, n - 1) & WORD_OPERATOR) != 0;
+}
+
+static int may_be_graphql(const Json *json, const Node *value) { /* bodies._GRAPHQL begins so */
+    const uint8_t *s = json->s + value->start, *end = json->s + value->end;
+    if (value->kind != STRING || value->escaped || !value->ascii) return value->kind == STRING;
+    while (s < end && is_space(*s)) s++;
+    return s < end && strchr("{qmsf", *s) != NULL;
+}
+
 static int walk(Leaves *leaves, int32_t index, const char *path, long length, int depth);
 
 static int leaf(Leaves *leaves, int32_t index, const char *path, long length, int depth) {
@@ -714,7 +728,7 @@ static int leaf(Leaves *leaves, int32_t index, const char *path, long length, in
 
 static int walk(Leaves *leaves, int32_t index, const char *path, long length, int depth) {
     const Node *nodes = leaves->json->nodes, *node = nodes + index;
-    char child[MAX_PATH + MAX_KEY + 32];
+    char child[2 * MAX_PATH + 32];
     if (length > MAX_PATH) path += length - MAX_PATH, length = MAX_PATH;
     memcpy(child, path, (size_t)length);
     if (node->kind == ARRAY) {
@@ -731,18 +745,19 @@ static int walk(Leaves *leaves, int32_t index, const char *path, long length, in
         const Node *name = nodes + at;
         const uint8_t *s = leaves->json->s + name->start;
         long n = name->end - name->start;
-        /* Names that only the twin reads: of other letters, long, MongoDB's operators, prototypes, GraphQL. */
-        if (!name->ascii || name->escaped || n > MAX_KEY || (n && s[0] == '$') || (n == 9 && !memcmp(s, "prototype", 9)) ||
-            (depth <= (nodes[0].kind == ARRAY) && n == 5 && !memcmp(s, "query", 5))) {
+        /* Names that only the twin reads: of other letters, MongoDB's operators, prototypes, GraphQL. */
+        if (!name->ascii || name->escaped || is_operator(s, n) || (n == 9 && !memcmp(s, "prototype", 9)) ||
+            (depth <= (nodes[0].kind == ARRAY) && n == 5 && !memcmp(s, "query", 5) && may_be_graphql(leaves->json, name + 1))) {
             gave_up = 1;
             return 0;
         }
-        if (!needs_no_look(s, n) && !append(leaves, string_of(leaves->json, name), py_none())) return 0;
+        if ((n > 128 || !needs_no_look(s, n)) && !append(leaves, string_of(leaves->json, name), py_none())) return 0;
     }
     if (length) child[length++] = '.';
     for (int32_t at = index + 1; at < node->next; at = nodes[at + 1].next) {
         const Node *name = nodes + at;
         long n = name->end - name->start;
+        if (n > MAX_PATH) n = MAX_PATH;
         memcpy(child + length, leaves->json->s + name->start, (size_t)n);
         if (!leaf(leaves, at + 1, child, length + n, depth + 1)) return 0;
     }

@@ -233,7 +233,8 @@ static int is_reference(const uint8_t *s, long n, long i) {
 static int is_encoded(const uint8_t *s, long n) {
     for (long i = 0; i < n; i++) {
         uint8_t c = s[i];
-        if (c == '\\') return 1;
+        if (c == '\\' && i + 1 < n && ((s[i + 1] | 32) == 'u' || s[i + 1] == 'x' || (s[i + 1] >= '0' && s[i + 1] <= '7')))
+            return 1;
         if (c == '%' && (escape_at(s, n, i) >= 0 || (i + 1 < n && (s[i + 1] | 32) == 'u'))) return 1;
         if (c == '&' && is_reference(s, n, i)) return 1;
         if (c == '+' && i + 1 < n && s[i + 1] == 'A') return 1;
@@ -355,7 +356,7 @@ static long values_of_plain(const char *place, const uint8_t *name, long name_le
 
 /* -- JSON ------------------------------------------------------------------------------------------------------- */
 
-enum { MAX_JSON_DEPTH = 128, MAX_PATH = 128, MAX_KEY = 100 };
+enum { MAX_JSON_DEPTH = 128, MAX_PATH = 128 }; /* values._MAX_PATH */
 enum { STRING, NUMBER, CONSTANT, ARRAY, OBJECT };
 
 /* A value, or a name of an object (its value follows it). Ranges leave out the quotes. */

@@ -160,7 +160,9 @@ def _utf7_run(match: re.Match[str]) -> str:
 
 def mojibake(text: str) -> str:
     """Undo one encoding too many: UTF-8 that was read as Latin-1."""
-    return text if text.isascii() else _UTF8_AS_LATIN1.sub(_as_utf8, text)
+    if text.isascii() or text.encode("latin-1", "ignore").isascii():
+        return text
+    return _UTF8_AS_LATIN1.sub(_as_utf8, text)
 
 
 def _as_utf8(match: re.Match[str]) -> str:

@@ -19,7 +19,7 @@ RULES = Rules(
         "cut": shapes.CUT,
         "open": shapes.OPEN,
     },
-    {"VARYING": shapes.VARYING},
+    {"VARYING": shapes.VARYING, "OPERATOR": frozenset(name.lower() for name in shapes.OPERATORS)},
 )
 LAYERS = 2  # of percent-encoding that the library undoes by itself: MOST_LAYERS of native/reading.h
 native = native_module(RULES)

@@ -26,3 +26,9 @@ VARYING = frozenset(
     "x-request-id x-correlation-id x-amzn-trace-id traceparent tracestate x-b3-traceid x-b3-spanid idempotency-key "
     "x-forwarded-for x-real-ip forwarded true-client-ip cf-connecting-ip cf-ray x-csrf-token x-xsrf-token".split()
 )
+
+# What MongoDB's queries do to a member, without their dollar sign.
+OPERATORS = frozenset(
+    "gt gte lt lte ne eq in nin regex where exists not or and nor mod size all elemMatch expr function accumulator "
+    "func text options near within slice jsonSchema".split()
+)

@@ -16,7 +16,7 @@ from typing import Any
 from vedette.parsing import decoders
 from vedette.parsing.field import FieldCollector
 from vedette.parsing.native_reading import LAYERS, native
-from vedette.parsing.shapes import DANGEROUS_NAME, PACKED, PLAIN_NAME, PLAIN_WORD
+from vedette.parsing.shapes import DANGEROUS_NAME, OPERATORS, PACKED, PLAIN_NAME, PLAIN_WORD
 from vedette.verdict import LOCATIONS
 
 _PASSES: tuple[tuple[str, str, Callable[[str], str]], ...] = (
@@ -28,13 +28,7 @@ _PASSES: tuple[tuple[str, str, Callable[[str], str]], ...] = (
 _JWT = re.compile(r"(?:[Bb]earer +)?(eyJ[A-Za-z0-9_\-]+)\.([A-Za-z0-9_\-]+)\.[A-Za-z0-9_\-]*\Z")
 _DATA_URL = re.compile(r"data:[\w/+.\-]{0,100}(?:;[\w=.\-]{1,50}){0,4};base64,([A-Za-z0-9+/_\-\s]+={0,2})")
 # Of MongoDB's queries. Alone such a name may be anybody's; what it does to which member tells more.
-_OPERATORS = frozenset(
-    f"${name}"
-    for name in (
-        "gt gte lt lte ne eq in nin regex where exists not or and nor mod size all elemMatch expr function accumulator "
-        "func text options near within slice jsonSchema"
-    ).split()
-)
+_OPERATORS = frozenset(f"${name}" for name in OPERATORS)
 _MAX_MEMBER = 32  # characters of a member's name
 _ANYTHING = re.compile(r"[.*+^$?]{0,3}\Z")  # operands that say nothing but "whatever"
 _MIN_BASE64 = 12
