@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import random
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
 from tests.inference.small_model import SmallRuntime, small_bundle
 from tests.native_here import NATIVE_ONLY
 from tests.tiny_bundle import CALIBRATION, tiny_bundle
+from vedette.bundle import CHECKPOINT
 from vedette.config import Settings, WafServiceSettings
 from vedette.datasets.generate import GENERATORS
 from vedette.errors import InferenceFailed
@@ -21,6 +25,7 @@ from vedette.http_request import HTTPRequest
 from vedette.inference.engine import Engine
 from vedette.inference.runtime import ModelRuntime, load_runtime
 from vedette.inference.text_reader import TextReader, text_reader
+from vedette.model.anomaly_detector import AnomalyDetector
 from vedette.model.scoring import AnomalyScorer
 from vedette.tokenization.http_tokenizer import Window
 
@@ -29,6 +34,9 @@ pytestmark = NATIVE_ONLY
 CONTEXTS = ["query", "header more", "cookie", "path"]
 TOKENIZER = tiny_bundle().tokenizer
 SCORER = AnomalyScorer(tiny_bundle().config.classes, CALIBRATION)
+
+
+CHECKPOINT_FILE = str(tiny_bundle().path / CHECKPOINT)
 
 
 @cache
@@ -56,15 +64,37 @@ def one_after_the_other(text: str, context: str, threshold: float) -> tuple[floa
     return best
 
 
+def in_one_go(text: str, context: str) -> list[float]:
+    """Scores of the rows of a text whose tokens see all their neighbours, in single precision."""
+    words, [ids] = TOKENIZER.context_ids(context), TOKENIZER.encode_texts([text])
+    model = AnomalyDetector(replace(tiny_bundle().config, max_tokens=len(words) + len(ids))).eval()
+    model.load_state_dict(load_file(CHECKPOINT_FILE))
+    found: list[torch.Tensor] = []
+    model.odds.register_forward_hook(lambda module, given, odds: found.append(odds[0, len(words) :]))
+    with torch.no_grad():
+        model(torch.tensor([words + ids]))
+    room = TOKENIZER.max_tokens - len(words)
+    starts = [0] if len(ids) <= room else TOKENIZER._starts(len(ids), room)
+    attacks = torch.stack([torch.logsumexp(found[0][start : start + room], dim=0) for start in starts])
+    scored = SCORER.score_rows(torch.nn.functional.pad(attacks, (1, 0)).numpy())
+    return [score for score, _ in scored]
+
+
 def assert_alike(texts: list[str], threshold: float = 0.5) -> None:
     contexts = [CONTEXTS[at % len(CONTEXTS)] for at in range(len(texts))]
     found = reader(threshold).read(texts, [TOKENIZER.context_ids(context) for context in contexts])
     assert TOKENIZER._native is not None
-    wanted = [
-        None if ids is None else one_after_the_other(text, context, threshold)
-        for text, context, ids in zip(texts, contexts, TOKENIZER._native.encode(texts), strict=True)
-    ]
-    assert found == wanted
+    for text, context, ids, answer in zip(texts, contexts, TOKENIZER._native.encode(texts), found, strict=True):
+        if ids is None:
+            assert answer is None
+        elif len(ids) + len(TOKENIZER.context_ids(context)) <= TOKENIZER.max_tokens:
+            assert answer == one_after_the_other(text, context, threshold)
+        else:
+            assert answer is not None
+            scores = in_one_go(text, context)
+            assert answer[0] == pytest.approx(max(scores), abs=0.01)
+            assert answer[0] == pytest.approx(scores[answer[2]], abs=0.01)
+            assert (answer[3] is not None) == (answer[0] >= threshold)
 
 
 @settings(max_examples=150)
@@ -83,7 +113,6 @@ def test_attacks_of_every_grammar_with_and_without_evidence() -> None:
 def test_texts_of_many_rows_are_told_by_their_worst() -> None:
     long = "harmless words " * 60
     assert_alike([long + "' or 1=1 -- " + long, long, "", "<b>alert(1)</b>" + long, "select name"])
-    assert reader().read([long + "' or 1=1 -- "], [[1]]) != reader().read([long], [[1]])
 
 
 def test_what_only_the_library_can_encode_is_left_to_it() -> None:
@@ -117,7 +146,8 @@ def test_an_engine_says_the_same_with_and_without() -> None:
         verdicts.append(engine.check(request))
     one, other = verdicts
     assert one.findings
-    assert (one.anomaly_score, one.findings, one.is_anomaly) == (other.anomaly_score, other.findings, other.is_anomaly)
+    assert one.anomaly_score == pytest.approx(other.anomaly_score, abs=0.01)
+    assert [finding.name for finding in one.findings] == [finding.name for finding in other.findings]
 
 
 def test_there_is_none_for_another_backend() -> None:

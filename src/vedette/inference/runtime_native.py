@@ -22,6 +22,7 @@ from vedette.model.detector_config import MASKED, ROTARY_BASE, DetectorConfig, a
 from vedette.native.loader import native_library
 
 _BLOCK, _ACTIVATION_MAX, _MAX_HEAD = 16, 2047, 64  # as in detector.c
+_POSITIONS = 4096  # tokens of a text that is computed at once: a window has at most 2,048 characters
 REASONS = {1: "memory is short", 2: "a token is outside the vocabulary"}
 
 _Pointer = ctypes.c_void_p
@@ -45,7 +46,7 @@ class _Model(ctypes.Structure):
         ("odds", _Linear),
         *[(name, _Pointer) for name in ("cosines", "sines", "aside")],
         *[(name, _Size) for name in ("d_model", "n_heads", "d_ff", "n_layers", "classes")],
-        *[(name, _Size) for name in ("vocab", "context_tokens", "window", "max_tokens")],
+        *[(name, _Size) for name in ("vocab", "context_tokens", "window", "max_tokens", "positions")],
     ]
 
 
@@ -112,7 +113,8 @@ class NativeRuntime:
             )
         self._layers = layers
         half = d // config.n_heads // 2
-        angles = np.arange(config.max_tokens)[:, None] * ROTARY_BASE ** (-np.arange(half) / half)
+        positions = max(config.max_tokens, _POSITIONS)
+        angles = np.arange(positions)[:, None] * ROTARY_BASE ** (-np.arange(half) / half)
         odds = linear("odds", len(config.classes) - 1, d)
         aside = np.full(len(config.classes), MASKED)
         aside[attack_indexes(config.classes)] = 0.0
@@ -125,7 +127,7 @@ class NativeRuntime:
             *[self._pointer(table) for table in (np.cos(angles), np.sin(angles))],
             self._pointer(np.pad(aside[1:], (0, odds.outputs + 1 - len(aside)))),
             *(d, config.n_heads, config.d_ff, config.n_layers, len(config.classes) - 1),
-            *(config.vocab_size, config.context_tokens, config.attention_window, config.max_tokens),
+            *(config.vocab_size, config.context_tokens, config.attention_window, config.max_tokens, positions),
         )
 
     def _linear(self, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> _Linear:

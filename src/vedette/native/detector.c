@@ -26,6 +26,7 @@ enum {
     SPARE = 5 * LANES,  /* keys that may be read, and scores written, behind the last */
     GROUP_TOKENS = 64,  /* rows of a batch run together up to so many tokens, which the caches hold */
     MAX_HEAD = 64,
+    MOST_LAYERS = 16,         /* of a model whose long texts are computed at once */
     ACTIVATION_MAX = 2047,
     NOTHING = -10000 /* logits of a row without text */
 };
@@ -49,10 +50,11 @@ struct Model {
     const Layer *layers;
     const float *norm_weight, *norm_bias; /* [d_model] */
     Linear odds;
-    const float *cosines, *sines; /* [max_tokens][head size / 2] */
+    const float *cosines, *sines; /* [positions][head size / 2] */
     const float *aside;           /* [odds.outputs], added before the strongest attack is chosen */
     int32_t d_model, n_heads, d_ff, n_layers, classes; /* classes: without benign */
     int32_t vocab, context_tokens, window, max_tokens;
+    int32_t positions; /* at least max_tokens; how long a text may be that is computed at once */
 };
 
 typedef struct {
@@ -256,7 +258,8 @@ static inline __attribute__((always_inline)) void score(const float *query, int 
         for (int b = 0; b < blocks; b++) save(scores + q * width + b * LANES, sums[q][b]);
 }
 
-/* Rotates queries and keys of one head by their positions; the keys go to `keys`, transposed. */
+/* Rotates queries and keys of one head by their positions; the keys go to `keys`, transposed, with as many as may be read
+   behind them. */
 static void rotate(const Model *model, const int32_t *positions, float *qkv, int count, int size, int stride,
                    float *keys) {
     int d = model->d_model, half = size / 2;
@@ -277,7 +280,7 @@ static void rotate(const Model *model, const int32_t *positions, float *qkv, int
             }
         }
     }
-    for (int i = 0; i < size; i++) memset(keys + i * stride + count, 0, (stride - count) * sizeof *keys);
+    for (int i = 0; i < size; i++) memset(keys + i * stride + count, 0, SPARE * sizeof *keys);
 }
 
 /* Scores [width] of the keys, of which those in [from, end) count -> shares that are yet to be divided by the sum. */
@@ -331,17 +334,18 @@ static inline __attribute__((always_inline)) void attend_few(const Model *model,
     }
 }
 
-/* Attention of one head over one row of `count` tokens, within the window; the mix is written over the queries. */
+/* Attention of one head of tokens [first, last) of a row to those of its first `count` that lie within the window; the
+   mixes are written over the queries. The keys are rotated. */
 static inline __attribute__((always_inline)) void attend(const Model *model, const int32_t *positions, float *qkv,
-                                                         int count, int size, const Scratch *scratch) {
-    int stride = count + SPARE, window = model->window;
-    rotate(model, positions, qkv, count, size, stride, scratch->keys);
-    for (int t = 0, from = 0, end = 0; t < count; t += 2) {
+                                                         int first, int last, int count, int size, int stride,
+                                                         const Scratch *scratch) {
+    int window = model->window, from = first > window ? first - window : 0;
+    for (int t = first, end = first; t < last; t += 2) {
         float *query = qkv + (size_t)t * 3 * model->d_model;
         while (positions[from] < positions[t] - window) from++;
         while (end < count && positions[end] <= positions[t] + window) end++;
         int first_end = end, last_from = from;
-        if (t + 1 == count) {
+        if (t + 1 == last) {
             attend_few(model, query, t, 1, from, end, from, end, size, stride, scratch);
             break;
         }
@@ -351,14 +355,21 @@ static inline __attribute__((always_inline)) void attend(const Model *model, con
     }
 }
 
+static void attend_head(const Model *model, const int32_t *positions, float *qkv, int first, int last, int count,
+                        int stride, const Scratch *scratch) {
+    int size = model->d_model / model->n_heads;
+    if (size == 32)
+        attend(model, positions, qkv, first, last, count, 32, stride, scratch);
+    else
+        attend(model, positions, qkv, first, last, count, size, stride, scratch);
+}
+
 static void attend_heads(const Model *model, const int32_t *positions, float *qkv, int count,
                          const Scratch *scratch) {
-    int size = model->d_model / model->n_heads;
+    int size = model->d_model / model->n_heads, stride = count + SPARE;
     for (int head = 0; head < model->n_heads; head++, qkv += size) {
-        if (size == 32)
-            attend(model, positions, qkv, count, 32, scratch);
-        else
-            attend(model, positions, qkv, count, size, scratch);
+        rotate(model, positions, qkv, count, size, stride, scratch->keys);
+        attend_head(model, positions, qkv, 0, count, count, stride, scratch);
     }
 }
 
@@ -382,29 +393,47 @@ static void conclude(const Model *model, const float *odds, int count, float *lo
     }
 }
 
-/* Runs `rows` rows of text tokens, `lengths` of each, whose embeddings are in scratch->x, through the layers. */
-static void encode(const Model *model, const int32_t *lengths, int rows, int tokens, Scratch *scratch) {
+/* Queries, keys and values of tokens. */
+static void project(const Model *model, const Layer *layer, const float *x, int count, float *qkv, Scratch *scratch) {
+    normalise(x, count, model->d_model, layer->norm1_weight, layer->norm1_bias, scratch->wide);
+    quantise(scratch->wide, count, model->d_model, scratch->fixed, scratch->scales);
+    multiply(&layer->qkv, scratch->fixed, scratch->scales, count, NULL, NULL, qkv, SET);
+}
+
+/* What a layer does behind attention, whose mixes stand where the queries were. */
+static void conclude_layer(const Model *model, const Layer *layer, const float *qkv, int count, float *x,
+                           Scratch *scratch) {
     int d = model->d_model;
+    float *wide = scratch->wide, *scales = scratch->scales;
+    for (int t = 0; t < count; t++) memcpy(wide + (size_t)t * d, qkv + (size_t)t * 3 * d, d * sizeof(float));
+    quantise(wide, count, d, scratch->fixed, scales);
+    multiply(&layer->out, scratch->fixed, scales, count, NULL, NULL, x, ADD);
+    normalise(x, count, d, layer->norm2_weight, layer->norm2_bias, wide);
+    quantise(wide, count, d, scratch->fixed, scales);
+    multiply(&layer->up, scratch->fixed, scales, count, NULL, NULL, wide, SET_POSITIVE);
+    quantise(wide, count, model->d_ff, scratch->fixed, scales);
+    multiply(&layer->down, scratch->fixed, scales, count, scratch->pairs, scratch->counts, x, ADD);
+}
+
+/* Odds of each attack for each token. Overwrites scratch->qkv. */
+static void weigh(const Model *model, const float *x, int count, float *odds, Scratch *scratch) {
+    normalise(x, count, model->d_model, model->norm_weight, model->norm_bias, scratch->qkv);
+    quantise(scratch->qkv, count, model->d_model, scratch->fixed, scratch->scales);
+    multiply(&model->odds, scratch->fixed, scratch->scales, count, NULL, NULL, odds, SET);
+}
+
+/* Runs `rows` rows of text tokens, `lengths` of each, whose embeddings are in scratch->x, through the layers; their odds
+   go to scratch->wide. */
+static void encode(const Model *model, const int32_t *lengths, int rows, int tokens, Scratch *scratch) {
     for (int index = 0; index < model->n_layers; index++) {
         const Layer *layer = model->layers + index;
-        normalise(scratch->x, tokens, d, layer->norm1_weight, layer->norm1_bias, scratch->wide);
-        quantise(scratch->wide, tokens, d, scratch->fixed, scratch->scales);
-        multiply(&layer->qkv, scratch->fixed, scratch->scales, tokens, NULL, NULL, scratch->qkv, SET);
+        project(model, layer, scratch->x, tokens, scratch->qkv, scratch);
         for (int row = 0, at = 0; row < rows; at += lengths[row++])
-            attend_heads(model, scratch->positions + at, scratch->qkv + (size_t)at * 3 * d, lengths[row], scratch);
-        for (int t = 0; t < tokens; t++)
-            memcpy(scratch->wide + (size_t)t * d, scratch->qkv + (size_t)t * 3 * d, d * sizeof(float));
-        quantise(scratch->wide, tokens, d, scratch->fixed, scratch->scales);
-        multiply(&layer->out, scratch->fixed, scratch->scales, tokens, NULL, NULL, scratch->x, ADD);
-        normalise(scratch->x, tokens, d, layer->norm2_weight, layer->norm2_bias, scratch->wide);
-        quantise(scratch->wide, tokens, d, scratch->fixed, scratch->scales);
-        multiply(&layer->up, scratch->fixed, scratch->scales, tokens, NULL, NULL, scratch->wide, SET_POSITIVE);
-        quantise(scratch->wide, tokens, model->d_ff, scratch->fixed, scratch->scales);
-        multiply(&layer->down, scratch->fixed, scratch->scales, tokens, scratch->pairs, scratch->counts, scratch->x, ADD);
+            attend_heads(model, scratch->positions + at, scratch->qkv + (size_t)at * 3 * model->d_model, lengths[row],
+                         scratch);
+        conclude_layer(model, layer, scratch->qkv, tokens, scratch->x, scratch);
     }
-    normalise(scratch->x, tokens, d, model->norm_weight, model->norm_bias, scratch->qkv);
-    quantise(scratch->qkv, tokens, d, scratch->fixed, scratch->scales);
-    multiply(&model->odds, scratch->fixed, scratch->scales, tokens, NULL, NULL, scratch->wide, SET);
+    weigh(model, scratch->x, tokens, scratch->wide, scratch);
 }
 
 /* Adds the embedding of a word of the context. */
@@ -532,15 +561,23 @@ static int cut_rows(const int32_t *ids, int count, int room, int view, Row *rows
     return number + 1;
 }
 
-/* Embeds a row behind the `tokens` that stand there. Returns 0 for an id outside the vocabulary. */
-static int embed_row(const Model *model, const Row *row, const View *view, int tokens, Scratch *scratch) {
-    memset(scratch->context, 0, model->d_model * sizeof *scratch->context);
+/* Sum of the words of a view's context. Returns 0 for an id that is none. */
+static int embed_context(const Model *model, const View *view, float *context) {
+    memset(context, 0, model->d_model * sizeof *context);
     for (int i = 0; i < view->contexts; i++) {
         if (view->context[i] <= 0 || view->context[i] > model->context_tokens) return 0;
-        add_context(model, view->context[i], scratch->context);
+        add_context(model, view->context[i], context);
     }
+    return 1;
+}
+
+static int is_text(const Model *model, int32_t token) { return token > model->context_tokens && token < model->vocab; }
+
+/* Embeds a row behind the `tokens` that stand there. Returns 0 for an id outside the vocabulary. */
+static int embed_row(const Model *model, const Row *row, const View *view, int tokens, Scratch *scratch) {
+    if (!embed_context(model, view, scratch->context)) return 0;
     for (int at = 0; at < row->count; at++) {
-        if (row->ids[at] <= model->context_tokens || row->ids[at] >= model->vocab) return 0;
+        if (!is_text(model, row->ids[at])) return 0;
         scratch->positions[tokens + at] = view->contexts + at;
         embed_token(model, row->ids[at], scratch->context, scratch->x + (size_t)(tokens + at) * model->d_model);
     }
@@ -577,6 +614,85 @@ static int take_row(const Model *model, const Scoring *scoring, const Row *row, 
     return answer->evidence != NULL;
 }
 
+/* How many of the rows, all of one view, come first. */
+static int rows_of_view(const Row *rows, int count) {
+    int parts = 1;
+    while (parts < count && rows[parts].view == rows->view) parts++;
+    return parts;
+}
+
+static int tokens_of_rows(const Row *rows, int parts) {
+    return (int)(rows[parts - 1].ids - rows->ids) + rows[parts - 1].count;
+}
+
+/* Tokens that a text moves on at each step of run_long(), where there is room for `room` at once. */
+static int step_of(const Model *model, int room) { return room - model->n_layers * model->window; }
+
+static int may_run_at_once(const Model *model, const Row *rows, int parts, int room) {
+    return tokens_of_rows(rows, parts) <= model->positions && step_of(model, room) >= model->n_layers * model->window &&
+           model->n_layers <= MOST_LAYERS;
+}
+
+/* Tokens of a text of several rows, each computed once, with its neighbours beyond the ends of the row: layer by layer
+   as far as those that it sees are there. -> odds [tokens][odds.outputs], in memory that the caller has to free; NULL
+   where that is short. `context` of the scratch is the text's. */
+static float *weigh_long(const Model *model, const int32_t *ids, int tokens, int room, Scratch *scratch) {
+    int d = model->d_model, size = d / model->n_heads, width = model->odds.outputs;
+    int stride = tokens + SPARE + (((tokens + SPARE) & 511) < LANES ? LANES : 0); /* rows of keys in other cache sets */
+    size_t qkv_size = (size_t)tokens * 3 * d, keys_size = (size_t)d * stride;
+    size_t floats = (size_t)tokens * (width + d) + model->n_layers * (qkv_size + keys_size);
+    float *odds = malloc(floats * sizeof(float) + (size_t)tokens * sizeof(int32_t));
+    if (!odds) return NULL;
+    float *x = odds + (size_t)tokens * width, *layers = x + (size_t)tokens * d;
+    int32_t *positions = (int32_t *)(odds + floats);
+    int projected[MOST_LAYERS] = {0}, concluded[MOST_LAYERS] = {0}, weighed = 0;
+    for (int t = 0; t < tokens; t++) positions[t] = t;
+    for (int embedded = 0; embedded < tokens;) {
+        int ready = embedded + step_of(model, room) < tokens ? embedded + step_of(model, room) : tokens;
+        for (int t = embedded; t < ready; t++) embed_token(model, ids[t], scratch->context, x + (size_t)t * d);
+        embedded = ready;
+        for (int index = 0; index < model->n_layers; index++) {
+            const Layer *layer = model->layers + index;
+            float *qkv = layers + index * (qkv_size + keys_size), *keys = qkv + qkv_size;
+            int from = projected[index], count = ready - from, seen = ready;
+            float *new = qkv + (size_t)from * 3 * d;
+            project(model, layer, x + (size_t)from * d, count, new, scratch);
+            for (int head = 0; head < model->n_heads; head++)
+                rotate(model, positions + from, new + head * size, count, size, stride,
+                       keys + (size_t)head * size * stride + from);
+            projected[index] = ready;
+            ready = ready == tokens ? tokens : ready - model->window;
+            from = concluded[index], count = ready - from;
+            for (int head = 0; head < model->n_heads; head++) {
+                Scratch of_head = *scratch;
+                of_head.keys = keys + (size_t)head * size * stride;
+                attend_head(model, positions, qkv + head * size, from, ready, seen, stride, &of_head);
+            }
+            conclude_layer(model, layer, qkv + (size_t)from * 3 * d, count, x + (size_t)from * d, scratch);
+            concluded[index] = ready;
+        }
+        weigh(model, x + (size_t)weighed * d, ready - weighed, odds + (size_t)weighed * width, scratch);
+        weighed = ready;
+    }
+    return odds;
+}
+
+/* Runs the rows of one view. */
+static int run_long(const Model *model, const Scoring *scoring, const View *view, const Row *rows, int parts, int room,
+                    float *logits, Scratch *scratch, Answer *answer) {
+    int tokens = tokens_of_rows(rows, parts), failure = READ;
+    if (!embed_context(model, view, scratch->context)) return UNKNOWN_TOKEN;
+    for (int t = 0; t < tokens; t++) if (!is_text(model, rows->ids[t])) return UNKNOWN_TOKEN;
+    float *odds = weigh_long(model, rows->ids, tokens, room, scratch);
+    if (!odds) return NO_MEMORY;
+    for (int row = 0; row < parts && failure == READ; row++) {
+        const float *its_odds = odds + (rows[row].ids - rows->ids) * model->odds.outputs;
+        if (!take_row(model, scoring, rows + row, its_odds, logits, scratch->x, answer)) failure = NO_MEMORY;
+    }
+    free(odds);
+    return failure;
+}
+
 /* Runs rows one after the other, those that are short together. */
 static int run_rows(const Model *model, const Scoring *scoring, const View *views, const Row *rows, int count,
                     Answer *answers) {
@@ -586,7 +702,13 @@ static int run_rows(const Model *model, const Scoring *scoring, const View *view
     float *logits = malloc((size_t)(model->classes + 1) * sizeof *logits);
     if (!logits || !take_scratch(model, longest, &scratch)) failure = NO_MEMORY;
     for (int first = 0, row = 0; first < count && failure == READ; first = row) {
-        int tokens = 0;
+        int tokens = 0, parts = rows_of_view(rows + first, count - first);
+        if (parts > 1 && may_run_at_once(model, rows + first, parts, longest)) {
+            row = first + parts;
+            failure = run_long(model, scoring, views + rows[first].view, rows + first, parts, longest, logits, &scratch,
+                               answers + rows[first].view);
+            continue;
+        }
         for (row = first; row < count && row - first < GROUP_TOKENS; tokens += rows[row++].count) {
             if (row > first && tokens + rows[row].count > GROUP_TOKENS) break;
             lengths[row - first] = rows[row].count;
@@ -605,7 +727,8 @@ static int run_rows(const Model *model, const Scoring *scoring, const View *view
 }
 
 /* Text views -> the answer of the row of each that scores highest; what HTTPTokenizer.encode, vedette_run and
-   AnomalyScorer.score_rows do one after the other. Evidence that was taken is the caller's to free, whatever comes. */
+   AnomalyScorer.score_rows do one after the other, but that the tokens at the ends of a text's rows see their neighbours
+   in the next. Evidence that was taken is the caller's to free, whatever comes. */
 int vedette_read(const Model *model, const Vocabulary *vocabulary, const Scoring *scoring, const View *views,
                  int32_t count, Answer *answers) {
     size_t bytes = 0, most = 2 * (size_t)count;
