@@ -97,7 +97,7 @@ def assert_alike(texts: list[str], threshold: float = 0.5) -> None:
             assert (answer[3] is not None) == (answer[0] >= threshold)
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(st.text(st.characters(max_codepoint=0x24F, exclude_categories=["Cn", "Cs"]), max_size=90), max_size=9))
 def test_any_texts(texts: list[str]) -> None:
     assert_alike(texts)
