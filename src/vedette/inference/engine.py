@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from vedette.parsing.field import Field
     from vedette.tokenization.http_tokenizer import Window
 
+_SURE = 0.99  # score from which on a field that is an attack is not read to its end
 _CHARS_PER_TOKEN = 3  # of the text view; only to weigh work before it is tokenised
 # For ids that nobody has to guess. At the system call of `os.urandom` another thread would get its turn, so that a
 # small request waited for the preparation of a large one.
@@ -100,6 +101,7 @@ class Engine:
             fields,
             parsed.not_inspected,
             parsed.pieces,
+            most_attacked=self._max_findings,
             known_score=parsed.known_score,
         )
         windows_of, key_of = self._tokenizer.windows, self.memory.key
@@ -119,6 +121,9 @@ class Engine:
                     prepared.windows.append(window)
                     prepared.views.append(seen)
                     prepared.costs.append(4 + len(seen) // _CHARS_PER_TOKEN)
+                    prepared.owners.append(index)
+                elif prepared.owners[slot] != index:
+                    prepared.owners[slot] = -1
                 prepared.reads.append((index, slot, window))
         if prepared.keys:
             prepared.answers = self.memory.look_up(prepared.keys)
@@ -193,12 +198,17 @@ class Engine:
                 start = end = 0
                 if evidence is not None:
                     start, end = self._range(evidence, len(context))
+                if self._is_sure(score, class_index):
+                    reading.settle()
                 reading.rows_left = 1
                 taken = reading.take(Remembered(score, class_index, row, start, end), self.threshold)
                 if taken is not None:
                     finished.append((reading.key, taken))
             self.memory.remember(finished)
         return left
+
+    def _is_sure(self, score: float, class_index: int) -> bool:
+        return score >= _SURE and self.policy.is_attack(score, self._scorer.classes[class_index])
 
     @staticmethod
     def _range(evidence: list[float], context: int) -> tuple[int, int]:
@@ -223,6 +233,8 @@ class Engine:
         finished = []
         for index, (row, (score, class_index)) in enumerate(zip(rows, scored, strict=True)):
             start = end = 0
+            if self._is_sure(score, class_index):
+                row.reading.settle()
             if score >= self.threshold:
                 context = len(self._tokenizer.context_ids(row.reading.window.context))
                 start, end = self._range(output.evidence[index, context : len(row.ids)].tolist(), context)
@@ -236,7 +248,7 @@ class Engine:
     def judge(self, prepared: Prepared, failure: Degraded | None = None) -> Verdict:
         """Return the verdict on what was read. `failure` says why slots may lack an answer (default: time ran out)."""
         answers = prepared.answers
-        unread = {slot for slot in prepared.pending if answers[slot] is None}
+        unread = {slot for slot in prepared.pending if answers[slot] is None and not prepared.is_settled(slot)}
         score = max((answer.score for answer in answers if answer is not None), default=0.0)
         score = max(score, prepared.known_score)
         findings = self._findings(prepared) if score >= self.threshold else ()
@@ -285,7 +297,7 @@ class Engine:
         )
 
     def _findings(self, prepared: Prepared) -> tuple[Finding, ...]:
-        """The worst window of each field that is an attack, worst first."""
+        """The worst window that was read of each field that is an attack, worst first."""
         worst: dict[tuple[str, str, str], tuple[Remembered, Field, Window]] = {}
         for index, slot, window in prepared.reads:
             answer = prepared.answers[slot]

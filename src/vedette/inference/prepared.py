@@ -22,6 +22,9 @@ class Prepared:
     the model; `pieces` were read and may become known; `known_score` is the highest score of those that were left out
     as known; `answers` is filled by inference threads, slot by slot, and read by whoever judges. `started_at` is
     ``time.monotonic()``. Setting `abandoned` tells inference that nobody waits any more.
+
+    `owners` are the fields of the slots, -1 where several read one; `attacked` are the fields that are surely attacks,
+    which need not be read to their ends; once there are `most_attacked` of them nothing else has to be.
     """
 
     request_id: str
@@ -36,8 +39,15 @@ class Prepared:
     costs: list[int] = field(default_factory=list)
     answers: list[Remembered | None] = field(default_factory=list)
     pending: list[int] = field(default_factory=list)
+    owners: list[int] = field(default_factory=list)
+    attacked: set[int] = field(default_factory=set)
+    most_attacked: int = 1 << 30
     known_score: float = 0.0
     abandoned: bool = False
+
+    def is_settled(self, slot: int) -> bool:
+        """Whether a slot need not be read any more."""
+        return self.owners[slot] in self.attacked or len(self.attacked) >= self.most_attacked
 
     def slices(self, max_cost: int, *, until: float = math.inf) -> Iterator[Slice]:
         """Cut the pending slots into pieces of about `max_cost` tokens, which workers can share."""

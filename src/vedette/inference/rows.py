@@ -28,7 +28,7 @@ class Reading:
     @property
     def wanted(self) -> bool:
         """Whether one of the slots is still waited for."""
-        return any(piece.wanted for piece, _ in self.held)
+        return any(piece.wanted and not piece.prepared.is_settled(slot) for piece, slot in self.held)
 
     def take(self, answer: Remembered, threshold: float) -> Remembered | None:
         """Note a row's answer. Return the window's answer once all rows are in."""
@@ -39,6 +39,13 @@ class Reading:
             for piece, slot in self.held:
                 piece.prepared.answers[slot] = self.best
         return self.best if self.rows_left == 0 else None
+
+    def settle(self) -> None:
+        """Take what was read for a sure attack: the fields that hold it need no further reading."""
+        for piece, slot in self.held:
+            owner = piece.prepared.owners[slot]
+            if owner >= 0:
+                piece.prepared.attacked.add(owner)
 
 
 def cut_readings(readings: list[Reading]) -> list[list[Reading]]:
