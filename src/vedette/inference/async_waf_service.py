@@ -304,6 +304,7 @@ class AsyncWAFService:
     async def _check_wave(self, serving: _Serving, wave: list[tuple[HTTPRequest, float | None]]) -> list[Verdict]:
         begun: list[Begun | Verdict] = []
         held: list[Begun] = []  # what is to be run on the event loop, together
+        tokens = 0
         turn_ends = time.monotonic() + _TURN_S
         try:
             for request, deadline_s in wave:
@@ -311,9 +312,10 @@ class AsyncWAFService:
                 begun.append(item)
                 if isinstance(item, Begun) and item.held is not None:
                     held.append(item)
-                    if sum([one.held.cost for one in held if one.held is not None]) >= INLINE_TOKENS:
+                    tokens += item.held.cost
+                    if tokens >= INLINE_TOKENS:
                         serving.stage.run_held(held)
-                        held = []
+                        held, tokens = [], 0
                 if time.monotonic() > turn_ends:
                     await asyncio.sleep(0)
                     turn_ends = time.monotonic() + _TURN_S

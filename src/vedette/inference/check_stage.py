@@ -21,6 +21,7 @@ from vedette.http_request import HTTPRequest
 from vedette.inference.engine import Engine
 from vedette.inference.prepared import Prepared, Slice
 from vedette.inference.queue_manager import QueueObserver, QueueStats, RequestQueueManager
+from vedette.parsing.native_reading import native
 from vedette.verdict import Degraded, Verdict
 
 ON_LOOP_BYTES = 8 * 1024  # a request up to this size is parsed on the event loop,
@@ -306,8 +307,16 @@ def _degraded(error: ServiceError) -> Degraded | None:
 
 def _is_large(request: HTTPRequest) -> bool:
     """Whether reading `request` could take the event loop more than a few milliseconds."""
-    size = len(request.target) + len(request.body) + sum([len(value) for _, value in request.headers])
+    chars, semicolons = _weight(request.headers)
+    size = len(request.target) + len(request.body) + chars
     if size <= _ALWAYS_ON_LOOP_BYTES or size > ON_LOOP_BYTES:
         return size > ON_LOOP_BYTES
     pieces = request.target.count("&") + request.body.count(b"&") + request.body.count(b",")
-    return pieces + sum([value.count(";") for _, value in request.headers]) > ON_LOOP_PIECES
+    return pieces + semicolons > ON_LOOP_PIECES
+
+
+def _weight(headers: tuple[tuple[str, str], ...]) -> tuple[int, int]:
+    """Characters and semicolons of the values."""
+    if native is not None:
+        return native.weight(headers)
+    return sum([len(value) for _, value in headers]), sum([value.count(";") for _, value in headers])

@@ -54,6 +54,9 @@ class NativeModule(Protocol):
         """Part the headers that usually come again together from the others. How many values the former have if none
         of them has to be read, and their score, else None; these headers; the others."""
 
+    def weight(self, pairs: tuple[tuple[str, str], ...], /) -> tuple[int, int]:
+        """Return how many characters and semicolons the values of headers have, or about so many."""
+
     def valid_headers(self, pairs: list[tuple[str, str]], /) -> tuple[tuple[str, str], ...] | None:
         """Return the pairs if `http_request.validate_headers` takes them all, else None."""
 

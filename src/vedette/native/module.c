@@ -478,6 +478,30 @@ static int is_token(const uint8_t *s, Py_ssize_t n) { /* RFC 9110 section 5.6.2 
     return 1;
 }
 
+/* weight(pairs) -> (characters, or bytes where they are more; semicolons) of the values */
+static PyObject *weight(PyObject *self, PyObject *pairs) {
+    (void)self;
+    Py_ssize_t count = PyTuple_Size(pairs), bytes = 0, semicolons = 0;
+    if (count < 0) return NULL;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        Py_ssize_t n = 0;
+        PyObject *value = PyTuple_GetItem(PyTuple_GetItem(pairs, i), 1);
+        const char *s = value ? PyUnicode_AsUTF8AndSize(value, &n) : NULL;
+        if (!s) { /* surrogates */
+            PyErr_Clear();
+            if (!value || (n = PyUnicode_GetLength(value)) < 0) return NULL;
+            semicolons += n;
+        }
+        bytes += n;
+        for (Py_ssize_t k = 0; s && k < n; k++) semicolons += s[k] == ';';
+    }
+    PyObject *both = PyTuple_New(2);
+    if (!both) return NULL;
+    PyTuple_SetItem(both, 0, PyLong_FromSsize_t(bytes));
+    PyTuple_SetItem(both, 1, PyLong_FromSsize_t(semicolons));
+    return both;
+}
+
 /* valid_headers(pairs) -> the pairs as a tuple if all are what `validate_headers` takes, and tuples already, else None */
 static PyObject *valid_headers(PyObject *self, PyObject *pairs) {
     (void)self;
@@ -886,6 +910,7 @@ static PyMethodDef METHODS[] = {
     {"remember_inert", (PyCFunction)(void (*)(void))remember_inert, METH_FASTCALL, NULL},
     {"remember_inert_group", (PyCFunction)(void (*)(void))remember_inert_group, METH_FASTCALL, NULL},
     {"inert_count", inert_count, METH_O, NULL},
+    {"weight", weight, METH_O, NULL},
     {"valid_headers", valid_headers, METH_O, NULL},
     {"headers", (PyCFunction)(void (*)(void))headers, METH_FASTCALL, NULL},
     {"pieces", (PyCFunction)(void (*)(void))pieces, METH_FASTCALL, NULL},
