@@ -1,7 +1,7 @@
 """Whether a call can still be answered in time: the way out of more calls than the event loop can take.
 
 In each turn the loop reads what came on all connections, answers small calls on the way for as long as that takes
-little (`has_room_in_this_turn`), and then every other call that was read has its first turn, one after the other. Under
+little (`has_room_in_this_turn`), and then every other call that was read has its turn, one after the other. Under
 a flood a turn grows long: calls wait for it in the kernel, and behind one another after it. The gate knows how long the
 turn before took and at which pace calls have their turns; a call that would wait longer than `max_wait_s` is refused
 when its head is here, at a tenth of what a check costs, before its body is parsed; one that did wait longer, because

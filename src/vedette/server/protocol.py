@@ -13,8 +13,9 @@ A slow client costs one idle socket and a timer that looks at it every few secon
 queue; a client that closes its sending side is closed. Requests pay three assignments for all this.
 
 It also has shorter ways for the hot endpoints. A whole POST of at most 64 KiB to a path in the application's `at_once`
-is handed to a plain function and answered in the callback that read it: no scope, no cycle, no task, no timer. Only if
-that function has to wait (or to refuse) does the request become one of ASGI, whose application says the rest. And the
+is handed to a plain function and answered in the callback that read it, or in the next turn of the loop where this one
+has answered enough: no scope, no cycle, no task, no timer. Only if that function has to wait (or to refuse) does the
+request become one of ASGI, whose application says the rest. And the
 ASGI extension ``vedette.answer`` writes a whole JSON answer to the socket at once, where two ASGI messages become two
 system calls. Under any other server the endpoints use messages.
 """
@@ -49,9 +50,11 @@ ANSWER = "vedette.answer"
 _LAST = b"\r\nconnection: close\r\n\r\n"
 MAX_AT_ONCE_BYTES = 64 * 1024
 AtOnce = Callable[
-    [Sequence[tuple[bytes, bytes]], tuple[str, int] | None, bytes], bytes | Callable[[Any, Any, Any], Awaitable[None]]
+    [Sequence[tuple[bytes, bytes]], tuple[str, int] | None, bytes, float],
+    bytes | Callable[[Any, Any, Any], Awaitable[None]],
 ]
-"""Headers, the peer's address and a whole body -> the JSON of a 200, or the ASGI application that answers instead."""
+"""Headers, the peer's address, a whole body and the seconds for which it has waited -> the JSON of a 200, or the ASGI
+application that answers instead."""
 _heads: tuple[list[tuple[bytes, bytes]] | None, bytes] = None, b""  # what all heads of a second begin with
 _JSON_HEAD = b"content-type: application/json\r\ncontent-length: "
 
@@ -64,6 +67,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._at_once: dict[bytes, AtOnce] = getattr(self.app, "at_once", {})
         self._handler: AtOnce | None = None  # of the request that is being read, where it goes the short way
+        self._later = False  # whether it is answered in the next turn,
+        self._deferred: AtOnce | None = None  # and its handler once it was read
         self._body = b""
         self._answered_at: float | None = None  # since when the connection is idle, after a short answer
         self._last = False
@@ -105,6 +110,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Start the clock of a request."""
+        self._answer_deferred()  # answers keep their order
         self._begins_behind = self._ended_here
         self._in_head = True
         self._received = 0
@@ -117,18 +123,21 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """End the head; the application starts at the next turn of the loop, unless the short way is open."""
         self._in_head = False
-        handler = self._at_once.get(self.url)
-        if handler is not None and self._may_be_short():
-            self._handler = handler
-            self._body = b""
-            return
+        gate, handler = self._gate, self._at_once.get(self.url)
+        if handler is not None and not self._may_be_short():
+            handler = None
+        self._later = gate is not None and (handler is None or not gate.has_room_in_this_turn())
         full = False
-        if self._gate is not None and self._gate.waiting >= ALWAYS:
-            full = self._gate.refuses(self.url)
+        if gate is not None and self._later and gate.waiting >= ALWAYS:
+            full = gate.refuses(self.url)
             if full and self._is_simple():
-                self._shed_call(self._gate)
+                self._shed_call(gate)
                 return
-        self._start(full=full)
+        if handler is None or full:
+            self._start(full=full)
+            return
+        self._handler = handler
+        self._body = b""
 
     def _may_be_short(self) -> bool:
         """Whether the request is a plain POST of a small body, and it is its turn to be answered."""
@@ -136,7 +145,6 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if (
             self._shed  # this one is not refused, and answers keep their order
             or self._rested_s  # it may have waited
-            or (self._gate is not None and not self._gate.has_room_in_this_turn())
             or (cycle is not None and not cycle.response_complete)
             or self.expect_100_continue
             or self.flow.write_paused
@@ -249,16 +257,44 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._handler = None
         if self.transport.is_closing():
             return
-        keep_alive = self.parser.should_keep_alive() and not self._last
-        answer = handler(self.headers, self.client, self._body)
+        self._last |= not self.parser.should_keep_alive()
+        if self._later and self._gate is not None:
+            self._deferred = handler
+            self._gate.entered()
+            self.loop.call_soon(self._answer_deferred)
+        else:
+            self._answer(handler, 0.0)
+
+    def _answer_deferred(self) -> None:
+        """Answer the request that was read in a turn that had answered enough."""
+        handler, gate = self._deferred, self._gate
+        if handler is None or gate is None:
+            return
+        self._deferred = None
+        waited_s = gate.started()
+        if self.transport.is_closing():
+            return
+        if gate.too_late(self.url, waited_s):
+            self._answer_by(self.app, full=True)
+        else:
+            self._answer(handler, waited_s)
+
+    def _answer_by(self, app: Any, *, full: bool = False) -> None:
+        """Have an ASGI application answer a request that was read the short way."""
+        own, self.app, self._begun = self.app, app, True
+        try:
+            self._start(full=full)
+        finally:
+            self.app, self._begun = own, False
+        self.cycle.keep_alive = not self._last
+        super().on_message_complete()
+
+    def _answer(self, handler: AtOnce, waited_s: float) -> None:
+        """Answer a request that was read the short way."""
+        keep_alive = not self._last
+        answer = handler(self.headers, self.client, self._body, waited_s)
         if not isinstance(answer, bytes):
-            app, self.app, self._begun = self.app, answer, True
-            try:
-                self._start()
-            finally:
-                self.app, self._begun = app, False
-            self.cycle.keep_alive = keep_alive
-            super().on_message_complete()
+            self._answer_by(answer)
             return
         self.transport.write(_head(self.server_state.default_headers, answer, keep_alive=keep_alive) + answer)
         self.server_state.total_requests += 1
@@ -269,7 +305,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """End the connection once what waits to be sent is, and a request that is read the short way has its answer."""
         self.write_shed()
-        if self._handler is None:
+        if self._handler is None and self._deferred is None:
             super().shutdown()
         else:
             self._last = True

@@ -69,18 +69,18 @@ class CheckRoutes:
         await answer_post(scope, receive, send, self._check, self._addresses, self._metrics)
 
     def check_at_once(
-        self, headers: Sequence[tuple[bytes, bytes]], client: tuple[str, int] | None, body: bytes
+        self, headers: Sequence[tuple[bytes, bytes]], client: tuple[str, int] | None, body: bytes, waited_s: float
     ) -> bytes | ASGIApp:
         """Answer a whole POST /check without a task: the JSON of its verdict, or the application that says the rest,
         an error or what a thread is still busy with."""
-        call = Call(headers, client, _nothing_to_receive, self._addresses)
+        call = Call(headers, client, _nothing_to_receive, self._addresses, waited_s)
         try:
             self._limit(self._limits.hit(call.caller), 1)
             if len(body) > self._max_bytes:
                 raise too_large(self._max_bytes)
             reading = read_check(body, call.caller, believed=call.believed)
             found = self._service.check_at_once(
-                reading.request, deadline_s=reading.deadline_s, request_id=call.request_id
+                reading.request, deadline_s=reading.deadline_s, request_id=call.request_id, waited_s=waited_s
             )
             if isinstance(found, Verdict):
                 return encode(found)

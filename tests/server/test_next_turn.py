@@ -1,0 +1,90 @@
+"""Checks that a turn of the loop has no room for are answered in the next one, as they would have been in this."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+
+import pytest
+
+from tests.server.conftest import NO_LIMIT, Client, settings_of
+from tests.server.live import exchange, running
+from tests.server.test_routes import EVIL, GOOD, LIMITED, post_bytes, refused
+from vedette.inference.check_stage import ON_LOOP_BYTES
+from vedette.server import protocol
+from vedette.server.app import create_app
+from vedette.server.gate import Gate
+
+
+@pytest.fixture(scope="module")
+def no_room():
+    """No turn has room; a call that is deferred is counted."""
+    deferred = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Gate, "has_room_in_this_turn", lambda gate: False)
+        entered = Gate.entered
+        patch.setattr(Gate, "entered", lambda gate: (deferred.append(gate), entered(gate))[1])
+        yield deferred
+
+
+@pytest.fixture(scope="module")
+def client(no_room):
+    settings = settings_of(NO_LIMIT)
+    with running(create_app(settings), settings) as port:
+        yield Client(port)
+
+
+def test_verdicts_are_the_same_without_a_task(client, no_room, monkeypatch):
+    monkeypatch.setattr(protocol.BoundedHttpProtocol, "_start", None)  # which every request of ASGI begins with
+    before = len(no_room)
+    assert client.post("/check", GOOD).json["action"] == "allow"
+    assert client.post("/check", EVIL).json["attack_class"] == "sqli"
+    assert len(no_room) == before + 2
+
+
+def test_what_has_to_wait_or_is_wrong_is_told_by_the_application(client):
+    large = {"method": "POST", "path": "/", "body": "<script>alert(1)</script> " * (ON_LOOP_BYTES // 20)}
+    assert client.post("/check", large).json["action"] == "block"
+    assert client.post("/check", b"{").status == 400
+    assert client.post("/check", {"method": "GET"}).error["field"] == "path"
+    assert client.post("/check", GOOD).status == 200
+
+
+def test_pipelined_checks_are_answered_in_order(client):
+    good, evil, bad = (post_bytes(body) for body in (json.dumps(GOOD).encode(), json.dumps(EVIL).encode(), b"{"))
+    health = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
+    last = post_bytes(json.dumps(GOOD).encode(), "Connection: close")
+    answers = exchange(client.port, good + evil + health + good + bad + evil + last)
+    kinds = {b'"is_anomaly":true': "evil", b'"is_anomaly":false': "good", b'"status":': "health", b'"error":': "bad"}
+    found = [kind for part in answers.split(b"HTTP/1.1 ")[1:] for sign, kind in kinds.items() if sign in part]
+    assert found == ["good", "evil", "health", "good", "bad", "evil", "good"]
+    assert b"connection: close" in answers.rpartition(b"HTTP/1.1 ")[2]
+
+
+def test_a_client_that_is_gone_takes_no_place_with_it(client, no_room):
+    before = len(no_room)
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", client.port)) as connection:
+            connection.sendall(post_bytes(json.dumps(GOOD).encode()))
+    assert client.post("/check", GOOD).status == 200
+    deadline = time.monotonic() + 10
+    while no_room[-1].waiting or len(no_room) == before:
+        assert time.monotonic() < deadline, no_room[-1].waiting
+        time.sleep(0.01)
+
+
+def test_a_check_that_has_waited_too_long_is_refused(client, monkeypatch):
+    monkeypatch.setattr(Gate, "started", lambda gate, started=Gate.started: started(gate) + 100.0)
+    answer = client.post("/check", GOOD)
+    assert (answer.status, answer.error["code"], answer.headers["retry-after"]) == (503, "overloaded", "1")
+    monkeypatch.undo()
+    assert client.post("/check", GOOD).status == 200
+
+
+def test_the_rate_limit_counts_it(no_room):
+    settings = settings_of(LIMITED)
+    with running(create_app(settings), settings) as port:
+        answers = [Client(port).post("/check", GOOD) for _ in range(40)]
+    assert {answer.status for answer in answers} == {200, 429}
+    assert any(refused(answer) for answer in answers)
