@@ -233,6 +233,29 @@ def test_cancelled_and_expired_items_never_reach_process() -> None:
     run(story)
 
 
+def test_deadlines_can_be_taken_for_passed() -> None:
+    async def story() -> None:
+        gate = Gate()
+        gate.opened.clear()
+        queue = RequestQueueManager(gate, max_batch=1)
+        await queue.start()
+        now = time.monotonic()
+        soon, late, never = (queue.submit(n, deadline=when) for n, when in enumerate((now + 60, now + 120, None)))
+        await until(lambda: gate.entered.is_set())
+        also_soon = queue.submit(3, deadline=now + 60)
+        queue.expire_until(now + 90)
+        for future in (soon, also_soon):
+            with pytest.raises(DeadlineExceeded):
+                await future
+        gate.opened.set()
+        assert await asyncio.gather(late, never) == [2, 4]
+        assert (queue.stats().expired, queue.stats().completed) == (2, 2)
+        assert gate.seen == [0, 1, 2]
+        await queue.close()
+
+    run(story)
+
+
 def test_a_deadline_in_the_past_is_refused_at_enqueue() -> None:
     async def story() -> None:
         gate = Gate()

@@ -320,7 +320,13 @@ class AsyncWAFService:
                     await asyncio.sleep(0)
                     turn_ends = time.monotonic() + _TURN_S
             serving.stage.run_held(held)
-            return [item if isinstance(item, Verdict) else await self._finish_or_shed(serving, item) for item in begun]
+            verdicts: list[Verdict] = []
+            for item in begun:
+                verdicts.append(item if isinstance(item, Verdict) else await self._finish_or_shed(serving, item))
+                if time.monotonic() > turn_ends:
+                    await asyncio.sleep(0)
+                    turn_ends = time.monotonic() + _TURN_S
+            return verdicts
         except BaseException:
             for item in begun:
                 if isinstance(item, Begun):

@@ -29,10 +29,11 @@ ON_LOOP_PIECES = 100  # unless it falls into so many arguments, members or cooki
 _ALWAYS_ON_LOOP_BYTES = 1024  # not worth counting; at worst 250 pieces
 INLINE_TOKENS = 256  # so many are run on the event loop: 1 to 2 ms, where to wake a thread costs a tenth of one
 SLICE_TOKENS = 8192  # a request's share of a batch; a large one waits its turn again after each
-# An answer is due this long before its deadline, or as long as the event loop was late of late, at most such a share of
-# the time there is; inference stops as long before that again, so that a partial answer is in time too.
+# An answer is due this long before its deadline, or twice as long as the event loop was late of late, at most such a
+# share of the time there is: one turn until the end of the wait is noticed, one until whoever waited has the word.
+# Inference stops as long before that again, so that a partial answer is in time too.
 _MARGIN_S, _MARGIN_SHARE = 0.025, 0.1
-_LATE_SHARE = 0.5
+_TURNS, _LATE_SHARE = 2, 0.5
 _LATE_KEPT = 0.9  # of a lag, at each new one; the monitor tells twenty a second
 STUCK_AFTER_S = 20.0  # a batch takes milliseconds, on a starved machine a second: a thread that runs so long hangs
 _LARGE_WAITING = 64  # large requests that wait for the parsing thread
@@ -119,11 +120,15 @@ class CheckStage:
         await self._queue.close(max(0.0, until - time.monotonic()))
 
     def note_loop_lag(self, seconds: float) -> None:
-        """Take in how late the event loop runs: answers are made ready so much earlier."""
+        """Take in how late the event loop runs: answers are made ready so much earlier, those that wait already too."""
         self._late_s = max(seconds, _LATE_KEPT * self._late_s)
+        early_s = min(_TURNS * self._late_s, _LATE_SHARE * self._timeout_s) - _MARGIN_S
+        if early_s > 0:
+            for queue in (self._parser, self._queue):
+                queue.expire_until(time.monotonic() + early_s)
 
     def _margin(self, allowed_s: float) -> float:
-        return max(min(_MARGIN_S, _MARGIN_SHARE * allowed_s), min(self._late_s, _LATE_SHARE * allowed_s))
+        return max(min(_MARGIN_S, _MARGIN_SHARE * allowed_s), min(_TURNS * self._late_s, _LATE_SHARE * allowed_s))
 
     def stats(self) -> QueueStats:
         """Return a snapshot of the model's queue."""

@@ -242,6 +242,13 @@ class RequestQueueManager(Generic[T, R]):
             self._report_size()
             self._check_drained()
 
+    def expire_until(self, moment: float) -> None:
+        """Take every deadline up to `moment`, a value of ``time.monotonic()``, for passed."""
+        running = [entry for batch in self._running for entry in batch.entries]
+        for entry in [*self._waiting, *running]:
+            if entry.deadline is not None and entry.deadline <= moment and not entry.future.done():
+                self._expire(entry)
+
     def _expire(self, entry: Entry[T, R]) -> None:
         if entry in self._waiting:
             self._take(entry)
