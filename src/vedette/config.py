@@ -202,7 +202,8 @@ class ScoreMemorySettings(Section):
     """What was seen before: scores, keyed by exactly what the model reads, and harmless pieces of requests as sent."""
 
     max_bytes: Annotated[int, Field(ge=0)] = Field(
-        64 * MIB, description="Memory per worker, half for scores, half for pieces of requests; 0 remembers nothing."
+        64 * MIB,
+        description="Memory per worker, a quarter of it for pieces of requests, else for scores; 0 remembers nothing.",
     )
 
 

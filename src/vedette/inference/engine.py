@@ -64,10 +64,10 @@ class Engine:
         )
         self.runs_inline = runtime.runs_inline
         self.policy = Policy.from_settings(waf, threshold=self.threshold)
-        memory_bytes = settings.inference.score_memory.max_bytes // 2
-        self.memory = ScoreMemory(memory_bytes)
+        memory_bytes = settings.inference.score_memory.max_bytes
+        self.memory = ScoreMemory(memory_bytes - memory_bytes // 4)
         self._pipeline = ParsingPipeline(waf.inspection)
-        self._pieces = PieceMemory(memory_bytes // 2, self.threshold)
+        self._pieces = PieceMemory(memory_bytes // 4, self.threshold)
         self._tokenizer = bundle.tokenizer
         self._scorer = bundle.scorer
         self._max_windows = waf.inspection.max_windows
