@@ -31,6 +31,7 @@ _COMMANDS = (
     r"|Start|Calc|Notepad|Find\w*|More|Sort|Msg|Echo|Copy|Del|Move|Ren|Assoc|Attrib|Gp\w*|Getmac|Tracert|Nbtstat|Runas"
     r"|Telnet|Ftp|Mshta|Iex|Sc|At|Ssh|Curl|Invoke\w*"
 )
+_LISTED = f"(?:{'|'.join(rf'(?<=,[0-9a-z_.]{{{n}}}.)' for n in (1, 2, 3, 4))})"  # behind an item of a list in base 36
 _CALM = re.compile(
     "|".join(
         (
@@ -44,7 +45,8 @@ _CALM = re.compile(
             r";(?<=[\d.,];)(?=-?\d+(?:\.\d+)?[,;|:])",
             # Bytes spelled as $15, a sign in a run of letters that is too long for a command, lists in base 36.
             r"\$[0-9A-F]{2}(?![\w(){])|\$(?<=[A-Za-z0-9+\-$]{16}.)(?![A-Z]{2})(?=[A-Za-z0-9+\-$]{16})",
-            rf"[*|](?:{'|'.join(rf'(?<=,[0-9a-z_.]{{{n}}}.)' for n in (1, 2, 3, 4))})(?=\d[0-9a-z]{{0,6}}[,*|:])",
+            rf"[*|]{_LISTED}(?=\d[0-9a-z]{{0,6}}[,*|:])|\*{_LISTED}(?=\d[0-9a-z]{{0,6}}(?:\"|\Z))",
+            r"\A#(?=[0-9A-Fa-f]{1,8}\Z)",  # a number, a colour
             r"%(?<=\d.)(?=[\s;,)]|\Z)",
             r"/(?<=\w/)/+(?=[\w+\-]+(?:[/,;|~=]|\Z))|//(?<=, //)(?=[\w\-]+\.[\w.\-]+/)|__(?<=[a-z0-9]__)(?=[a-z])",
             # A GUID's braces, a placeholder of a URI template (RFC 6570), a subscript at the end.
