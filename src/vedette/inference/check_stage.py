@@ -93,6 +93,7 @@ class CheckStage:
         self._max_workers = max_workers
         self._observer = observer
         self._late_s = 0.0
+        self._usual_margin_s = self._margin(self._timeout_s)
         self._parser: RequestQueueManager[_Reading, Prepared] = RequestQueueManager(
             _prepare, max_size=_LARGE_WAITING, max_batch=1, stuck_after_s=STUCK_AFTER_S, name="parse"
         )
@@ -122,6 +123,7 @@ class CheckStage:
     def note_loop_lag(self, seconds: float) -> None:
         """Take in how late the event loop runs: answers are made ready so much earlier, those that wait already too."""
         self._late_s = max(seconds, _LATE_KEPT * self._late_s)
+        self._usual_margin_s = self._margin(self._timeout_s)
         early_s = min(_TURNS * self._late_s, _LATE_SHARE * self._timeout_s) - _MARGIN_S
         if early_s > 0:
             for queue in (self._parser, self._queue):
@@ -151,8 +153,10 @@ class CheckStage:
         comes `alone`, else held for `run_held`.
         """
         now = time.monotonic()
-        allowed_s = self._timeout_s if deadline_s is None else min(deadline_s, self._timeout_s)
-        deadline = now - waited_s + allowed_s - self._margin(allowed_s)
+        allowed_s, margin_s = self._timeout_s, self._usual_margin_s
+        if deadline_s is not None and deadline_s < allowed_s:
+            allowed_s, margin_s = deadline_s, self._margin(deadline_s)
+        deadline = now - waited_s + allowed_s - margin_s
         begun = Begun(engine, request, request_id, now, deadline)
         if now >= deadline:
             return begun

@@ -14,7 +14,7 @@ import math
 import os
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -247,10 +247,13 @@ class Engine:
 
     def judge(self, prepared: Prepared, failure: Degraded | None = None) -> Verdict:
         """Return the verdict on what was read. `failure` says why slots may lack an answer (default: time ran out)."""
-        answers = prepared.answers
-        unread = {slot for slot in prepared.pending if answers[slot] is None and not prepared.is_settled(slot)}
-        score = max((answer.score for answer in answers if answer is not None), default=0.0)
-        score = max(score, prepared.known_score)
+        answers, pending, score = prepared.answers, prepared.pending, prepared.known_score
+        for answer in answers:
+            if answer is not None and answer.score > score:
+                score = answer.score
+        unread = (
+            {slot for slot in pending if answers[slot] is None and not prepared.is_settled(slot)} if pending else ()
+        )
         findings = self._findings(prepared) if score >= self.threshold else ()
         if prepared.pieces:
             self._pieces.remember(prepared.pieces, prepared.reads, answers)
@@ -263,7 +266,7 @@ class Engine:
             not_inspected = list(not_inspected)
             reason = "deadline" if failure is Degraded.TIMED_OUT else failure.value
             _list_unread(prepared, unread, reason, not_inspected)
-            known = bool(findings) or (late and len(unread) < len(prepared.pending))
+            known = bool(findings) or (late and len(unread) < len(pending))
             degraded = Degraded.PARTIALLY_INSPECTED if known else failure
         is_anomaly = bool(findings) if known or not unread else None
         return Verdict(
@@ -335,7 +338,7 @@ class Engine:
                 raise InferenceFailed("the model's first run gave no numbers")
 
 
-def _list_unread(prepared: Prepared, slots: set[int], reason: str, out: list[NotInspected]) -> None:
+def _list_unread(prepared: Prepared, slots: Collection[int], reason: str, out: list[NotInspected]) -> None:
     """Name the fields of `slots` in `out`, each once."""
     named: dict[tuple[str, str], None] = {}
     for index, slot, _ in prepared.reads:

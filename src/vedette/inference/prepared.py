@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from vedette.inference.score_memory import Key, Remembered
 from vedette.parsing.field import Field, Piece
@@ -13,7 +13,6 @@ from vedette.tokenization.http_tokenizer import Window
 from vedette.verdict import NotInspected
 
 
-@dataclass(slots=True)
 class Prepared:
     """A parsed and screened request.
 
@@ -27,23 +26,38 @@ class Prepared:
     which need not be read to their ends; once there are `most_attacked` of them nothing else has to be.
     """
 
-    request_id: str
-    started_at: float
-    fields: list[Field]
-    not_inspected: list[NotInspected]
-    pieces: list[Piece] = field(default_factory=list)
-    reads: list[tuple[int, int, Window]] = field(default_factory=list)
-    keys: list[Key] = field(default_factory=list)
-    windows: list[Window] = field(default_factory=list)
-    views: list[str] = field(default_factory=list)
-    costs: list[int] = field(default_factory=list)
-    answers: list[Remembered | None] = field(default_factory=list)
-    pending: list[int] = field(default_factory=list)
-    owners: list[int] = field(default_factory=list)
-    attacked: set[int] = field(default_factory=set)
-    most_attacked: int = 1 << 30
-    known_score: float = 0.0
-    abandoned: bool = False
+    __slots__ = ("abandoned", "answers", "attacked", "costs", "fields", "keys", "known_score", "most_attacked",
+                 "not_inspected", "owners", "pending", "pieces", "reads", "request_id", "started_at", "views",
+                 "windows")  # fmt: skip
+
+    def __init__(
+        self,
+        request_id: str,
+        started_at: float,
+        fields: list[Field],
+        not_inspected: list[NotInspected],
+        pieces: Sequence[Piece] = (),
+        *,
+        known_score: float = 0.0,
+        most_attacked: int = 1 << 30,
+    ) -> None:
+        self.request_id = request_id
+        self.started_at = started_at
+        self.fields = fields
+        self.not_inspected = not_inspected
+        self.pieces = pieces
+        self.reads: list[tuple[int, int, Window]] = []
+        self.keys: list[Key] = []
+        self.windows: list[Window] = []
+        self.views: list[str] = []
+        self.costs: list[int] = []
+        self.owners: list[int] = []
+        self.answers: list[Remembered | None] = []
+        self.pending: list[int] = []
+        self.attacked: set[int] = set()
+        self.most_attacked = most_attacked
+        self.known_score = known_score
+        self.abandoned = False
 
     def is_settled(self, slot: int) -> bool:
         """Whether a slot need not be read any more."""

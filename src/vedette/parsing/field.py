@@ -104,7 +104,7 @@ class FieldCollector:
     @property
     def known_score(self) -> float:
         """The highest score of what was left out."""
-        return max(self._scores, default=0.0)
+        return max(self._scores) if self._scores else 0.0
 
     @property
     def room(self) -> int:
@@ -188,7 +188,7 @@ class FieldCollector:
         again, refusals, start, left_out, scores = before
         if again == self._again and refusals == self._refusals:
             end = len(self.fields)
-            score = max(self._scores[scores:], default=0.0)
+            score = max(self._scores[scores:]) if len(self._scores) > scores else 0.0
             self.pieces.append(Piece(texts, start, end, end - start + self.left_out - left_out, score))
 
     def passes_over(self) -> bool:
@@ -201,9 +201,14 @@ class FieldCollector:
 
     def is_passed_over(self, known: tuple[int, float] | None) -> bool:
         """Leave out a piece of which the library knows values and score, where there is room for it."""
-        if known is None or known[0] > self.room:
+        if known is None:
             return False
-        self.pass_over(*known)
+        values, score = known
+        if values > self.limits.max_fields - len(self.fields) - self.left_out:
+            return False
+        self.left_out += values
+        if score > 0.0:
+            self._scores.append(score)
         return True
 
     def pass_over(self, values: int, score: float) -> None:
