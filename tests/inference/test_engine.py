@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 import pytest
 
 from tests.inference.small_model import SmallRuntime, small_engine
+from tests.native_here import HAS_NATIVE
+from vedette.config import Settings
 from vedette.errors import InferenceFailed
 from vedette.http_request import HTTPRequest
-from vedette.inference.engine import new_request_id
+from vedette.inference.engine import load_engine, new_request_id
+from vedette.inference.rows import Reading
 from vedette.inference.runtime import ModelOutput
-from vedette.verdict import Action, Degraded
+from vedette.verdict import Action, Degraded, Verdict
 
 XSS = "<script>alert(1)</script>"
 FORM = (("Content-Type", "application/x-www-form-urlencoded"),)
@@ -270,3 +274,67 @@ def test_request_ids_are_unique_and_sort_by_time() -> None:
 
 def test_a_given_request_id_stays() -> None:
     assert small_engine().check(get("a=1"), request_id="mine").request_id == "mine"
+
+
+@pytest.mark.parametrize("step", ["take", "settle"])
+@pytest.mark.parametrize("backend", ["runs", "reads"])
+def test_a_verdict_in_the_middle_of_an_answer_misses_nothing(
+    monkeypatch: pytest.MonkeyPatch, step: str, backend: str
+) -> None:
+    """The time may run out while a thread hands in its answers, between any two steps."""
+    if backend == "reads" and not HAS_NATIVE:
+        pytest.skip("the loops in C are not for this machine")
+    engine = small_engine(fail_mode="closed") if backend == "runs" else load_engine(Settings())
+    attack = "<script>alert('<<<')</script>" if backend == "runs" else "1' UNION SELECT login, password FROM users-- -"
+    prepared = engine.prepare(HTTPRequest("GET", "/?q=" + quote(attack)))
+    verdicts: list[Verdict] = []
+    original = getattr(Reading, step)
+
+    def in_between(self: Reading, *args: Any) -> Any:
+        verdicts.append(engine.judge(prepared, Degraded.TIMED_OUT))
+        result = original(self, *args)
+        verdicts.append(engine.judge(prepared, Degraded.TIMED_OUT))
+        return result
+
+    monkeypatch.setattr(Reading, step, in_between)
+    engine.infer(list(prepared.slices(4096)))
+    assert len(verdicts) >= 2
+    assert engine.judge(prepared).is_anomaly
+    for verdict in verdicts:
+        assert verdict.is_anomaly or verdict.degraded is Degraded.TIMED_OUT
+
+
+def test_an_answer_that_comes_while_a_verdict_is_made_is_in_it_or_told_as_missing() -> None:
+    engine = small_engine(fail_mode="closed")
+    prepared = engine.prepare(HTTPRequest("GET", "/?q=" + quote("<script>alert('<<<')</script>")))
+
+    class Answers(list[Any]):
+        """Answers that a thread hands in once they have been read."""
+
+        def __iter__(self) -> Any:
+            yield from list(super().__iter__())
+            engine.infer(list(prepared.slices(4096)))
+
+    prepared.answers = Answers(prepared.answers)
+    verdict = engine.judge(prepared, Degraded.TIMED_OUT)
+    assert verdict.is_anomaly or verdict.degraded is Degraded.TIMED_OUT
+    assert verdict.action is Action.BLOCK
+
+
+def test_as_many_names_are_found_as_a_verdict_lists() -> None:
+    engine = small_engine(max_findings=2)
+    long = quote("<script>alert('<<<')</script>" * 400)
+    request = HTTPRequest("GET", "/?" + "&".join([f"q={long}{number}" for number in range(4)] + [f"r={long}"]))
+    assert {finding.name for finding in engine.check(request).findings} == {"q", "r"}
+
+
+def test_a_field_that_is_surely_an_attack_is_not_read_to_its_end() -> None:
+    runtime = SmallRuntime()
+    engine = small_engine(runtime)
+    request = HTTPRequest(
+        "POST", "/", (("Content-Type", "text/plain"),), b"<script>alert('<<<')</script> it's; " * 3000
+    )
+    verdict = engine.check(request)
+    assert verdict.is_anomaly
+    assert (verdict.degraded, verdict.not_inspected) == (None, ())
+    assert sum(rows * width for rows, width in runtime.shapes) < 40_000

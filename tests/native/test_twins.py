@@ -215,6 +215,21 @@ def test_texts_are_decoded_alike(text: str) -> None:
         assert values.decode_by_passes(text, (), 3) == (found[0], ("percent",) * found[1])
 
 
+def test_no_character_is_torn_by_the_trimming_of_cookies() -> None:
+    native, seen = native_reading.native, nothing_known().inert
+    assert native is not None
+    for code in (*range(0x80, 0xD800), *range(0xE000, 0x20000)):
+        char = chr(code)
+        if char.encode()[-1] not in (0x85, 0xA0) or char.isspace():
+            continue
+        for name in ("f=web.con", "f=x", f"{char}f=1", f"f{char}=1"):
+            raw = name if char in name else name + char
+            if native.inert(seen, "cookie", "", raw) is not None:
+                out = field.FieldCollector(InspectionSettings())
+                forms._read_cookie(out, "", raw)
+                assert not any(native_screen_windows(one) for one in out.fields), ascii(raw)
+
+
 def test_characters_that_the_library_takes_for_settled_are_touched_by_no_decoder() -> None:
     native, seen = native_reading.native, nothing_known().inert
     assert native is not None

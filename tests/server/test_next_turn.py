@@ -62,6 +62,21 @@ def test_pipelined_checks_are_answered_in_order(client):
     assert b"connection: close" in answers.rpartition(b"HTTP/1.1 ")[2]
 
 
+def test_a_pipeline_has_one_answer_a_turn(client, no_room, monkeypatch):
+    started = []
+    start = protocol.BoundedHttpProtocol._start
+    monkeypatch.setattr(
+        protocol.BoundedHttpProtocol, "_start", lambda self, **more: (started.append(self), start(self, **more))[1]
+    )
+    message = post_bytes(json.dumps(EVIL).encode())
+    last = post_bytes(json.dumps(GOOD).encode(), "Connection: close")
+    answers = exchange(client.port, message * 30 + last)
+    assert answers.count(b'"is_anomaly":true') == 30
+    assert answers.rstrip().endswith(b"}")
+    assert len(started) >= 30  # those are the application's, whose tasks take turns
+    assert no_room[-1].waiting == 0
+
+
 def test_a_client_that_is_gone_takes_no_place_with_it(client, no_room):
     before = len(no_room)
     for _ in range(20):

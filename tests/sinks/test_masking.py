@@ -116,3 +116,10 @@ def test_any_text_and_span_give_a_bounded_excerpt(value: str, start: int, length
     shown = excerpt(value, (start, min(len(value), start + length)), secret=False)
     assert len(shown) <= (EXCERPT_CHARS + 2) * len(MASK)
     shown.encode()
+
+
+@pytest.mark.parametrize(
+    "text", ["cookıe=abcdef123", "sİd=abcdef123", "pa\u017fsword=abcdef123", "to\u212aen=abcdef123"]
+)
+def test_letters_that_the_patterns_take_for_one_another(text: str) -> None:
+    assert mask_text(text) == text.split("=")[0] + "=" + MASK

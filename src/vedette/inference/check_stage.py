@@ -41,34 +41,29 @@ _LARGE_WAITING = 64  # large requests that wait for the parsing thread
 _log = logging.getLogger(__name__)
 
 
-class _Work(NamedTuple):
-    """A slice and the engine that prepared it: a model swapped in later never answers for its predecessor."""
-
-    engine: Engine
-    piece: Slice
-
-
-class _Reading(NamedTuple):
-    """A large request on its way to the parsing thread."""
-
-    engine: Engine
-    request: HTTPRequest
-    request_id: str | None
-
-
 class Begun:
-    """A check under way."""
+    """A check under way. Its answer has to be there at `due`, `allowed_s` after it was asked for; its work has to be
+    done before `deadline`."""
 
-    __slots__ = ("deadline", "engine", "failure", "first", "held", "prepared", "preparing", "request", "request_id",
-                 "rest", "started_at")  # fmt: skip
+    __slots__ = ("allowed_s", "deadline", "due", "engine", "failure", "first", "held", "prepared", "preparing",
+                 "request", "request_id", "rest", "started_at")  # fmt: skip
 
     def __init__(
-        self, engine: Engine, request: HTTPRequest, request_id: str | None, started_at: float, deadline: float
+        self,
+        engine: Engine,
+        request: HTTPRequest,
+        request_id: str | None,
+        started_at: float,
+        due: float,
+        allowed_s: float,
+        deadline: float,
     ) -> None:
         self.engine = engine
         self.request = request
         self.request_id = request_id
         self.started_at = started_at
+        self.due = due
+        self.allowed_s = allowed_s
         self.deadline = deadline
         self.prepared: Prepared | None = None
         self.preparing: asyncio.Future[Prepared] | None = None
@@ -83,6 +78,14 @@ class Begun:
         return self.preparing is None and self.first is None
 
 
+class _Work(NamedTuple):
+    """A slice of a check, for the engine that prepared it: a model swapped in later never answers for its
+    predecessor."""
+
+    begun: Begun
+    piece: Slice
+
+
 class CheckStage:
     """The parsing thread and the model's queue. Belongs to one event loop, from `start` to `close`."""
 
@@ -94,7 +97,7 @@ class CheckStage:
         self._observer = observer
         self._late_s = 0.0
         self._usual_margin_s = self._margin(self._timeout_s)
-        self._parser: RequestQueueManager[_Reading, Prepared] = RequestQueueManager(
+        self._parser: RequestQueueManager[Begun, Prepared] = RequestQueueManager(
             _prepare, max_size=_LARGE_WAITING, max_batch=1, stuck_after_s=STUCK_AFTER_S, name="parse"
         )
         self._queue: RequestQueueManager[_Work, None] = RequestQueueManager(
@@ -124,10 +127,13 @@ class CheckStage:
         """Take in how late the event loop runs: answers are made ready so much earlier, those that wait already too."""
         self._late_s = max(seconds, _LATE_KEPT * self._late_s)
         self._usual_margin_s = self._margin(self._timeout_s)
-        early_s = min(_TURNS * self._late_s, _LATE_SHARE * self._timeout_s) - _MARGIN_S
-        if early_s > 0:
-            for queue in (self._parser, self._queue):
-                queue.expire_until(time.monotonic() + early_s)
+        if _TURNS * self._late_s > _MARGIN_S:
+            now = time.monotonic()
+            self._parser.expire(lambda begun: self._is_due(begun, now))
+            self._queue.expire(lambda work: self._is_due(work.begun, now))
+
+    def _is_due(self, begun: Begun, now: float) -> bool:
+        return begun.due - self._margin(begun.allowed_s) <= now
 
     def _margin(self, allowed_s: float) -> float:
         return max(min(_MARGIN_S, _MARGIN_SHARE * allowed_s), min(_TURNS * self._late_s, _LATE_SHARE * allowed_s))
@@ -156,13 +162,14 @@ class CheckStage:
         allowed_s, margin_s = self._timeout_s, self._usual_margin_s
         if deadline_s is not None and deadline_s < allowed_s:
             allowed_s, margin_s = deadline_s, self._margin(deadline_s)
-        deadline = now - waited_s + allowed_s - margin_s
-        begun = Begun(engine, request, request_id, now, deadline)
+        due = now - waited_s + allowed_s
+        deadline = due - margin_s
+        begun = Begun(engine, request, request_id, now, due, allowed_s, deadline)
         if now >= deadline:
             return begun
         if _is_large(request):
             with contextlib.suppress(DeadlineExceeded):  # `finish` tells
-                begun.preparing = self._parser.submit(_Reading(engine, request, request_id), deadline=deadline)
+                begun.preparing = self._parser.submit(begun, deadline=deadline)
             return begun
         try:
             begun.prepared = engine.prepare(request, request_id=request_id)
@@ -218,7 +225,7 @@ class CheckStage:
             begun.held = None
 
     def _submit(self, begun: Begun, piece: Slice) -> asyncio.Future[None]:
-        return self._queue.submit(_Work(begun.engine, piece), deadline=begun.deadline)
+        return self._queue.submit(_Work(begun, piece), deadline=begun.deadline)
 
     async def finish(self, begun: Begun) -> Verdict:
         """Wait for what was begun, and judge. Raises `Overloaded` or `NotReady`."""
@@ -285,14 +292,14 @@ async def _first_done(futures: list[asyncio.Future[None]]) -> None:
     await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
 
 
-def _prepare(batch: list[_Reading]) -> list[Prepared]:
-    return [reading.engine.prepare(reading.request, request_id=reading.request_id) for reading in batch]
+def _prepare(batch: list[Begun]) -> list[Prepared]:
+    return [begun.engine.prepare(begun.request, request_id=begun.request_id) for begun in batch]
 
 
 def _infer(batch: list[_Work]) -> list[None]:
     by_engine: dict[Engine, list[Slice]] = {}
-    for engine, piece in batch:
-        by_engine.setdefault(engine, []).append(piece)
+    for begun, piece in batch:
+        by_engine.setdefault(begun.engine, []).append(piece)
     for engine, pieces in by_engine.items():
         engine.infer(pieces)
     return [None] * len(batch)

@@ -198,10 +198,10 @@ class Engine:
                 start = end = 0
                 if evidence is not None:
                     start, end = self._range(evidence, len(context))
-                if self._is_sure(score, class_index):
-                    reading.settle()
                 reading.rows_left = 1
                 taken = reading.take(Remembered(score, class_index, row, start, end), self.threshold)
+                if self._is_sure(score, class_index):
+                    reading.settle()
                 if taken is not None:
                     finished.append((reading.key, taken))
             self.memory.remember(finished)
@@ -233,12 +233,12 @@ class Engine:
         finished = []
         for index, (row, (score, class_index)) in enumerate(zip(rows, scored, strict=True)):
             start = end = 0
-            if self._is_sure(score, class_index):
-                row.reading.settle()
             if score >= self.threshold:
                 context = len(self._tokenizer.context_ids(row.reading.window.context))
                 start, end = self._range(output.evidence[index, context : len(row.ids)].tolist(), context)
             answer = row.reading.take(Remembered(score, class_index, row.number, start, end), self.threshold)
+            if self._is_sure(score, class_index):
+                row.reading.settle()
             if answer is not None:
                 finished.append((row.reading.key, answer))
         self.memory.remember(finished)
@@ -247,14 +247,15 @@ class Engine:
 
     def judge(self, prepared: Prepared, failure: Degraded | None = None) -> Verdict:
         """Return the verdict on what was read. `failure` says why slots may lack an answer (default: time ran out)."""
-        answers, pending, score = prepared.answers, prepared.pending, prepared.known_score
+        pending, score = prepared.pending, prepared.known_score
+        # Threads may still be at it: what is settled is asked first, as its answers were there before.
+        is_settled = prepared.settled() if pending else _never
+        answers = list(prepared.answers)
         for answer in answers:
             if answer is not None and answer.score > score:
                 score = answer.score
-        unread = (
-            {slot for slot in pending if answers[slot] is None and not prepared.is_settled(slot)} if pending else ()
-        )
-        findings = self._findings(prepared) if score >= self.threshold else ()
+        unread = {slot for slot in pending if answers[slot] is None and not is_settled(slot)} if pending else ()
+        findings = self._findings(prepared, answers) if score >= self.threshold else ()
         if prepared.pieces:
             self._pieces.remember(prepared.pieces, prepared.reads, answers)
         not_inspected = prepared.not_inspected
@@ -299,12 +300,14 @@ class Engine:
             processing_time_ms=(time.monotonic() - started_at) * 1000,
         )
 
-    def _findings(self, prepared: Prepared) -> tuple[Finding, ...]:
+    def _findings(self, prepared: Prepared, answers: list[Remembered | None]) -> tuple[Finding, ...]:
         """The worst window that was read of each field that is an attack, worst first."""
         worst: dict[tuple[str, str, str], tuple[Remembered, Field, Window]] = {}
         for index, slot, window in prepared.reads:
-            answer = prepared.answers[slot]
-            if answer is None or not self.policy.is_attack(answer.score, self._scorer.classes[answer.class_index]):
+            answer = answers[slot]
+            if answer is None or answer.score < self.threshold:
+                continue
+            if not self.policy.is_attack(answer.score, self._scorer.classes[answer.class_index]):
                 continue
             field = prepared.fields[index]
             name = (field.location, field.name, field.kind)
@@ -336,6 +339,10 @@ class Engine:
             output = self.runtime.run(np.ones((1, width), dtype=np.int64))
             if not np.isfinite(output.logits).all():
                 raise InferenceFailed("the model's first run gave no numbers")
+
+
+def _never(_slot: int) -> bool:
+    return False
 
 
 def _list_unread(prepared: Prepared, slots: Collection[int], reason: str, out: list[NotInspected]) -> None:

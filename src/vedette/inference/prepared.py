@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from vedette.inference.score_memory import Key, Remembered
@@ -22,13 +22,13 @@ class Prepared:
     as known; `answers` is filled by inference threads, slot by slot, and read by whoever judges. `started_at` is
     ``time.monotonic()``. Setting `abandoned` tells inference that nobody waits any more.
 
-    `owners` are the fields of the slots, -1 where several read one; `attacked` are the fields that are surely attacks,
-    which need not be read to their ends; once there are `most_attacked` of them nothing else has to be.
+    `owners` are the fields of the slots, -1 where several read one. Fields that are surely attacks need not be read to
+    their ends; once they have `most_attacked` names, as many as a verdict lists, nothing else has to be read.
     """
 
-    __slots__ = ("abandoned", "answers", "attacked", "costs", "fields", "keys", "known_score", "most_attacked",
-                 "not_inspected", "owners", "pending", "pieces", "reads", "request_id", "started_at", "views",
-                 "windows")  # fmt: skip
+    __slots__ = ("_attacked", "_names_attacked", "abandoned", "answers", "costs", "fields", "keys", "known_score",
+                 "most_attacked", "not_inspected", "owners", "pending", "pieces", "reads", "request_id", "started_at",
+                 "views", "windows")  # fmt: skip
 
     def __init__(
         self,
@@ -54,14 +54,30 @@ class Prepared:
         self.owners: list[int] = []
         self.answers: list[Remembered | None] = []
         self.pending: list[int] = []
-        self.attacked: set[int] = set()
+        self._attacked: set[int] = set()
+        self._names_attacked: set[tuple[str, str, str]] = set()
         self.most_attacked = most_attacked
         self.known_score = known_score
         self.abandoned = False
 
     def is_settled(self, slot: int) -> bool:
         """Whether a slot need not be read any more."""
-        return self.owners[slot] in self.attacked or len(self.attacked) >= self.most_attacked
+        return self.owners[slot] in self._attacked or len(self._names_attacked) >= self.most_attacked
+
+    def settle(self, slot: int) -> None:
+        """Take the field that reads a slot for a sure attack, once the slot has its answer."""
+        owner = self.owners[slot]
+        if owner >= 0:
+            field = self.fields[owner]
+            self._attacked.add(owner)
+            self._names_attacked.add((field.location, field.name, field.kind))
+
+    def settled(self) -> Callable[[int], bool]:
+        """Return `is_settled` as it stands now, whatever threads find out from here on."""
+        if len(self._names_attacked) >= self.most_attacked:
+            return lambda slot: True
+        attacked, owners = frozenset(self._attacked), self.owners
+        return lambda slot: owners[slot] in attacked
 
     def slices(self, max_cost: int, *, until: float = math.inf) -> Iterator[Slice]:
         """Cut the pending slots into pieces of about `max_cost` tokens, which workers can share."""

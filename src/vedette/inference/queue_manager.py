@@ -242,11 +242,11 @@ class RequestQueueManager(Generic[T, R]):
             self._report_size()
             self._check_drained()
 
-    def expire_until(self, moment: float) -> None:
-        """Take every deadline up to `moment`, a value of ``time.monotonic()``, for passed."""
+    def expire(self, is_late: Callable[[T], bool]) -> None:
+        """Take the deadlines of the items that wait or run and are late for passed."""
         running = [entry for batch in self._running for entry in batch.entries]
         for entry in [*self._waiting, *running]:
-            if entry.deadline is not None and entry.deadline <= moment and not entry.future.done():
+            if not entry.future.done() and is_late(entry.item):
                 self._expire(entry)
 
     def _expire(self, entry: Entry[T, R]) -> None:

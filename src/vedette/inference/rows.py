@@ -41,11 +41,9 @@ class Reading:
         return self.best if self.rows_left == 0 else None
 
     def settle(self) -> None:
-        """Take what was read for a sure attack: the fields that hold it need no further reading."""
+        """Take what was read, and answered, for a sure attack: the fields that hold it need no further reading."""
         for piece, slot in self.held:
-            owner = piece.prepared.owners[slot]
-            if owner >= 0:
-                piece.prepared.attacked.add(owner)
+            piece.prepared.settle(slot)
 
 
 def cut_readings(readings: list[Reading]) -> list[list[Reading]]:

@@ -1,7 +1,8 @@
 """Text views to answers in one call of C: tokens, model and score of the few windows that a request usually adds.
 
-What `HTTPTokenizer.encode`, `NativeRuntime.run` and `AnomalyScorer.score_rows` do one after the other, with the same
-result; Python in between costs as much as the model does for fifteen tokens.
+What `HTTPTokenizer.encode`, `NativeRuntime.run` and `AnomalyScorer.score_rows` do one after the other: with the same
+result for a text of one row, while the tokens of a longer one see their neighbours beyond their row. Python in between
+costs as much as the model does for fifteen tokens.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 
    Matrices are multiplied in fixed point: activations of 12 bits with a scale for each token, weights of as many bits
    as a sum of so many products leaves room for in 32 (13 and more), with a scale for each output. Attention and norms
-   are computed in single precision. A row's result does not depend on its neighbours.
+   are computed in single precision. A row's result does not depend on its neighbours, unless it is of the same long text.
 
    Needs AVX2 and FMA, which vedette_supported() tells of; runtime_native.py is the caller and lays the weights out. */
 
@@ -243,7 +243,7 @@ static inline __attribute__((always_inline)) void multiply(const Linear *linear,
     }
 }
 
-/* query . key of `queries` tokens for `blocks` x LANES keys, which lie transposed -> scores [queries][SCORES]. */
+/* query . key of `queries` tokens for `blocks` x LANES keys, which lie transposed -> scores [queries][width]. */
 static inline __attribute__((always_inline)) void score(const float *query, int apart, int queries, const float *keys,
                                                         int size, int stride, int blocks, float *scores, int width) {
     Vector sums[2][5];
@@ -258,8 +258,8 @@ static inline __attribute__((always_inline)) void score(const float *query, int 
         for (int b = 0; b < blocks; b++) save(scores + q * width + b * LANES, sums[q][b]);
 }
 
-/* Rotates queries and keys of one head by their positions; the keys go to `keys`, transposed, with as many as may be read
-   behind them. */
+/* Rotates queries and keys of one head by their positions; the keys go to `keys`, transposed, and zeros to where more of
+   them may be read. */
 static void rotate(const Model *model, const int32_t *positions, float *qkv, int count, int size, int stride,
                    float *keys) {
     int d = model->d_model, half = size / 2;

@@ -3,7 +3,7 @@
  * score that a model gave them, 0 where they hold nothing to be read.
  *
  * An entry has 24 bytes and no text, and nobody without the key can construct two pieces that are taken for one. Two
- * generations stand in for a list of uses, as in SourceMemory: the young one takes what is new and what is met again;
+ * generations stand in for a list of uses: the young one takes what is new and what is met again;
  * full, it becomes the old one. Used under the interpreter's lock. */
 
 enum { MAX_HASHED = 8192, MAX_VALUES = 0x7FFF };

@@ -308,7 +308,7 @@ static int add_string(Piece *piece, PyObject *text) {
     return 1;
 }
 
-/* The texts of args[1 .. count - 1]; one that is a list of pairs stands for all of its texts. */
+/* The texts of args[1 .. count - 1]. */
 static void piece_of(Piece *piece, PyObject *const *args, Py_ssize_t count) {
     empty(piece);
     for (Py_ssize_t i = 1; i < count && !piece->too_long; i++) add_string(piece, args[i]);
@@ -870,7 +870,7 @@ static PyObject *read_views(PyObject *self, PyObject *const *args, Py_ssize_t gi
     (void)self;
     if (wrong_count(given, 5)) return NULL;
     Py_ssize_t count = PyList_Size(args[3]), words = 0;
-    if (count < 0 || PyList_Size(args[4]) != count || PyTuple_Size(args[2]) != 3) return NULL;
+    if (count < 0 || wrong_count(PyList_Size(args[4]), count) || wrong_count(PyTuple_Size(args[2]), 3)) return NULL;
     Scoring scoring = {PyFloat_AsDouble(PyTuple_GetItem(args[2], 0)), PyFloat_AsDouble(PyTuple_GetItem(args[2], 1)),
                        PyFloat_AsDouble(PyTuple_GetItem(args[2], 2))};
     for (Py_ssize_t i = 0; i < count; i++) words += PyList_Size(PyList_GetItem(args[4], i));

@@ -96,6 +96,9 @@ static int may_be_base64(const uint8_t *s, long n) {
     return zeros * 5 > used * 2 || is_utf8(bytes, used);
 }
 
+/* A space of ASCII: a byte beyond may be the end of any character. */
+static inline int is_blank(uint8_t c) { return c < 128 && is_space(c); }
+
 /* -- pairs ------------------------------------------------------------------------------------------------------ */
 
 /* Pieces of `a=1&b=2` or `a=1; b=2`: ranges of those that have to be read, and how many need not. Returns 0 where
@@ -114,8 +117,8 @@ static int read_pieces(const uint8_t *s, long n, uint8_t sign, long most, Spots 
         long name_length = equals ? (long)(equals - piece) : length;
         if (++count > most) return 0;
         if (sign == ';') {
-            while (name_length && is_space(*name)) name++, name_length--;
-            while (name_length && is_space(name[name_length - 1])) name_length--;
+            while (name_length && is_blank(*name)) name++, name_length--;
+            while (name_length && is_blank(name[name_length - 1])) name_length--;
         } else {
             if (before && (equals ? finds_cut(name, name_length)
                                   : !PATTERN_MATCHES(name_of_form, piece, length) || finds_open(before, before_length)))
@@ -203,11 +206,11 @@ static inline uint32_t point_at(const uint8_t *s, long n, long *i) {
     int more = c < 0x80 ? 0 : c < 0xE0 ? 1 : c < 0xF0 ? 2 : 3;
     if (more) c &= 0x3Fu >> more;
     for (; more && *i < n; more--) c = c << 6 | (s[(*i)++] & 0x3F);
-    return c;
+    return more ? 0xFFFD : c; /* torn off: no character that is settled */
 }
 
-/* UTF-8 that is valid -> code points, to nowhere where that is NULL. Returns how many, -1 for characters that a decoder could touch: Latin-1 that
- * UTF-8 was taken for among them. */
+/* UTF-8 that is valid -> code points, to nowhere where that is NULL. Returns how many, -1 for characters that a decoder
+ * could touch: Latin-1 that UTF-8 was taken for among them. */
 static long settled_points(const uint8_t *s, long n, uint32_t *to) {
     long count = 0;
     uint32_t before = 0;
@@ -336,8 +339,8 @@ static long values_of_plain(const char *place, const uint8_t *name, long name_le
         return holds_nothing(equals + 1, n - length - 1, 1, ELSEWHERE) ? 1 : -1;
     }
     if (!strcmp(place, "cookie")) {
-        while (n && is_space(*s)) s++, n--;
-        while (n && is_space(s[n - 1])) n--;
+        while (n && is_blank(*s)) s++, n--;
+        while (n && is_blank(s[n - 1])) n--;
         const uint8_t *equals = memchr(s, '=', (size_t)n), *value = equals ? equals + 1 : s;
         long length = equals ? (long)(equals - s) : 0, left = n - (long)(value - s);
         int is_odd = length <= 128 && !is_plain_name(s, length); /* then the name is a field */

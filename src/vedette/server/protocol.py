@@ -110,7 +110,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Start the clock of a request."""
-        self._answer_deferred()  # answers keep their order
+        if self._deferred is not None:
+            self._queue_deferred()
         self._begins_behind = self._ended_here
         self._in_head = True
         self._received = 0
@@ -278,6 +279,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._answer_by(self.app, full=True)
         else:
             self._answer(handler, waited_s)
+
+    def _queue_deferred(self) -> None:
+        """Leave a request that waits for the next turn to the application, as another one is read behind it: a pipeline
+        has one answer a turn."""
+        self._deferred = None
+        if self._gate is not None:
+            self._gate.started()
+        if self.transport.is_closing():
+            return
+        self._start()
+        self.cycle.keep_alive = not self._last
+        if self._body:
+            super().on_body(self._body)
+        super().on_message_complete()
 
     def _answer_by(self, app: Any, *, full: bool = False) -> None:
         """Have an ASGI application answer a request that was read the short way."""

@@ -49,6 +49,7 @@ _PIECES = (
 )
 _CARD = re.compile(r"(?<![0-9])[0-9](?:[ -]?[0-9]){12,18}(?![0-9])")  # ISO/IEC 7812: 13 to 19 digits
 _INDEX = re.compile(r"\[\d+\]")
+_LETTERS_I = {0x130: "i", 0x131: "i"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -120,7 +121,7 @@ def excerpt(value: str, span: tuple[int, int], *, secret: bool) -> str:
 
 def _secret_ranges(text: str, keep: tuple[int, int]) -> list[tuple[int, int]]:
     """Return disjoint ascending ranges of `text` that look like secrets, without those of `keep`."""
-    low = text.casefold()  # as (?i) has it: long s and the Kelvin sign are letters too
+    low = text.lower() if text.isascii() else text.translate(_LETTERS_I).casefold()  # letters as (?i) has them
     found = [
         match.span("secret")
         for words, pattern in _PIECES
