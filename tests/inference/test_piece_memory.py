@@ -13,8 +13,8 @@ from tests.inference.small_model import small_engine
 from tests.native_here import NATIVE_ONLY
 from vedette.http_request import HTTPRequest
 from vedette.inference.engine import Engine
-from vedette.inference.piece_memory import MOST_PIECES, PieceMemory
-from vedette.parsing.field import Piece
+from vedette.inference.piece_memory import PieceMemory
+from vedette.parsing.field import MOST_PIECES, Piece
 from vedette.parsing.native_reading import native
 from vedette.verdict import Verdict
 
@@ -153,10 +153,14 @@ def test_memory_is_bounded_and_what_is_used_stays() -> None:
 
 
 @NATIVE_ONLY
-def test_of_a_request_of_very_many_pieces_the_first_are_remembered() -> None:
-    some = PieceMemory(1 << 20, 0.5)
-    some.remember([Piece(("json", "q", f"<{number}>"), 0, 0, 1, 0.0) for number in range(MOST_PIECES + 50)], [], [])
-    assert len(some) == MOST_PIECES
+def test_of_a_request_of_very_many_pieces_the_first_become_known() -> None:
+    engine = small_engine()
+    request = HTTPRequest("GET", "/?" + "&".join(f"q{number}={number},{number};" for number in range(MOST_PIECES + 50)))
+    prepared = engine.prepare(request)
+    engine.infer(list(prepared.slices(4096)))
+    engine.judge(prepared)
+    assert len(prepared.pieces) == MOST_PIECES
+    assert names_read(engine, request)[0] == f"q{MOST_PIECES}"
 
 
 def test_without_room_nothing_is_remembered() -> None:

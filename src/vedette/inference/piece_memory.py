@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from vedette.tokenization.http_tokenizer import Window
 
 
-MOST_PIECES = 256  # of one request that are remembered, those of its head first: half a millisecond
-
-
 class PieceMemory:
     """Remembers at most about `max_bytes` worth of pieces; 0 remembers nothing."""
 
@@ -46,7 +43,7 @@ class PieceMemory:
         if native is None or self.inert is None:
             return
         fields = [index for index, _, _ in reads]
-        for texts, start, end, values, known_score in pieces[:MOST_PIECES]:
+        for texts, start, end, values, known_score in pieces:
             score = known_score
             if fields and end > start:
                 for _, slot, _ in reads[bisect_left(fields, start) : bisect_left(fields, end)]:

@@ -72,6 +72,7 @@ class ParsedRequest:
 
 
 _SHORT = 1440  # characters of the longest value that the library judges by itself: native/reading.h, LONGEST_AT_ONCE
+MOST_PIECES = 256  # of one request that can become known, those of its head first
 _MAX_NAME = 256  # characters of a field's name that are kept for finding it again; a name is read whole as a value
 
 
@@ -186,7 +187,7 @@ class FieldCollector:
         stood before it.
         """
         again, refusals, start, left_out, scores = before
-        if again == self._again and refusals == self._refusals:
+        if again == self._again and refusals == self._refusals and len(self.pieces) < MOST_PIECES:
             end = len(self.fields)
             score = max(self._scores[scores:]) if len(self._scores) > scores else 0.0
             self.pieces.append(Piece(texts, start, end, end - start + self.left_out - left_out, score))
