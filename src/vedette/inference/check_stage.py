@@ -225,6 +225,7 @@ class CheckStage:
             begun.held = None
 
     def _submit(self, begun: Begun, piece: Slice) -> asyncio.Future[None]:
+        begun.deadline = min(begun.deadline, begun.due - self._margin(begun.allowed_s))  # the loop may be later by now
         return self._queue.submit(_Work(begun, piece), deadline=begun.deadline)
 
     async def finish(self, begun: Begun) -> Verdict:

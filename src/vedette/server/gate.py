@@ -94,6 +94,10 @@ class Gate:
         (self._call_soon or asyncio.get_running_loop().call_soon)(self._has_read)
         return True
 
+    def held_up_s(self) -> float:
+        """For how many seconds at most a call that is read now has waited for the turn before to end."""
+        return self._clock() - self._reading_since if self._still_busy else 0.0
+
     def _has_read(self) -> None:
         """Runs when the loop has read from all connections."""
         self._at_once_since = 0.0
@@ -102,7 +106,7 @@ class Gate:
         """Take a call: it waits for its first turn."""
         if not self.waiting:
             now = self._clock()
-            self._before_s = now - self._reading_since if self._still_busy else 0.0
+            self._before_s = self.held_up_s()
             self._reading_since = now
             self._calls = 0
             self._serving_since = 0.0

@@ -264,7 +264,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._gate.entered()
             self.loop.call_soon(self._answer_deferred)
         else:
-            self._answer(handler, 0.0)
+            self._answer(handler, 0.0 if self._gate is None else self._gate.held_up_s())
 
     def _answer_deferred(self) -> None:
         """Answer the request that was read in a turn that had answered enough."""
