@@ -26,7 +26,7 @@ enum {
     SPARE = 5 * LANES,  /* keys that may be read, and scores written, behind the last */
     GROUP_TOKENS = 64,  /* rows of a batch run together up to so many tokens, which the caches hold */
     MAX_HEAD = 64,
-    MOST_LAYERS = 16,         /* of a model whose long texts are computed at once */
+    MOST_LAYERS = 16,   /* of a model whose long texts are computed at once */
     ACTIVATION_MAX = 2047,
     NOTHING = -10000 /* logits of a row without text */
 };

@@ -26,9 +26,9 @@ _SECRET_NAME = re.compile(
 # What secrets look like, each behind words of which one stands in every text that holds such a piece.
 _PIECES = (
     (
-        ("eyj",),
+        ("eyj",),  # JWT, RFC 7519
         re.compile(r"(?P<secret>eyJ[\w-]{6,512}\.[\w-]{4,1024}(?:\.[\w-]{0,1024})?)", re.ASCII),
-    ),  # JWT, RFC 7519
+    ),
     (
         ("bearer", "basic", "digest", "negotiate"),  # RFC 6750
         re.compile(r"(?i)\b(?:bearer|basic|digest|negotiate)[ +]{1,4}(?P<secret>[\w.~+/=%-]{6,})", re.ASCII),
@@ -49,7 +49,7 @@ _PIECES = (
 )
 _CARD = re.compile(r"(?<![0-9])[0-9](?:[ -]?[0-9]){12,18}(?![0-9])")  # ISO/IEC 7812: 13 to 19 digits
 _INDEX = re.compile(r"\[\d+\]")
-_LETTERS_I = {0x130: "i", 0x131: "i"}
+_LETTERS_I = {0x130: "i", 0x131: "i"}  # with and without a dot: (?i) takes both for i, casefold does not
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
