@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from functools import partial
 
 import pytest
 
@@ -25,9 +26,12 @@ class Clock:
 
 
 class Loop:
-    """An event loop that reads calls in `read_s` each, refuses in `shed_s` and serves in `serve_s`, on a clock."""
+    """An event loop that reads calls in `read_s` each, refuses in `shed_s` and serves in `serve_s`, on a clock; each in
+    a task of its own, or `in_line`."""
 
-    def __init__(self, max_wait_s, *, read_s=0.00005, shed_s=0.00004, serve_s=0.0004):
+    def __init__(self, max_wait_s, *, read_s=0.00005, shed_s=0.00004, serve_s=0.0004, in_line=False):
+        self.in_line = in_line
+        self.longest_s = 0.0  # turn
         self.clock = Clock()
         self.refused = 0
         self.soon = []
@@ -40,27 +44,33 @@ class Loop:
         self.refused += 1
 
     def turn(self, arrivals):
-        taken = []
+        began = self.clock.now
         for arrived in arrivals:
             self.clock.now += self.read_s
             if self.gate.refuses(TARGET):
                 self.clock.now += self.shed_s
             else:
-                self.gate.entered()
-                taken.append(arrived)
+                answer = partial(self.serve, arrived, self.gate.entered())
+                if self.in_line:
+                    self.gate.serve_later(answer)
+                else:
+                    self.soon.append(answer)
         self.run_soon()
-        for arrived in taken:
-            waited = self.gate.started()
-            if self.gate.too_late(TARGET, waited):
-                self.clock.now += 2 * self.shed_s
-                continue
-            self.waits.append(self.clock.now - arrived)
-            self.guesses.append(waited)
-            self.clock.now += self.serve_s
+        self.longest_s = max(self.longest_s, self.clock.now - began)
+
+    def serve(self, arrived, since):
+        waited = self.gate.started(since)
+        if self.gate.too_late(TARGET, waited):
+            self.clock.now += 2 * self.shed_s
+            return
+        self.waits.append(self.clock.now - arrived)
+        self.guesses.append(waited)
+        self.clock.now += self.serve_s
 
     def run_soon(self):
-        while self.soon:
-            self.soon.pop()()
+        soon, self.soon[:] = list(self.soon), []
+        for call in soon:
+            call()
 
     def flood(self, per_s, seconds):
         """Offer calls at an even pace; each turn reads what came since the one before began."""
@@ -70,32 +80,38 @@ class Loop:
             while due <= self.clock.now:
                 arrivals.append(due)
                 due += 1 / per_s
-            if arrivals:
+            if arrivals or self.soon:
                 self.turn(arrivals)
             else:
-                self.run_soon()
                 self.clock.now = due
 
 
-def test_a_burst_after_silence_passes_whole():
-    loop = Loop(0.5)
+IN_LINE = pytest.mark.parametrize("in_line", [False, True], ids=["tasks", "in line"])
+
+
+@IN_LINE
+def test_a_burst_after_silence_passes_whole(*, in_line):
+    loop = Loop(0.5, in_line=in_line)
     loop.flood(1000, 1)
     loop.turn([loop.clock.now] * 200)  # a turn of some length
-    loop.run_soon()
+    while loop.soon:
+        loop.run_soon()
     loop.clock.now += 0.01
     loop.turn([loop.clock.now] * 1000)
     assert loop.refused == 0
 
 
-def test_what_can_be_served_is_never_refused():
-    loop = Loop(0.5)
+@IN_LINE
+def test_what_can_be_served_is_never_refused(*, in_line):
+    loop = Loop(0.5, in_line=in_line)
     loop.flood(2000, 5)  # 90 % of what the loop can do
     assert loop.refused == 0
 
 
+@IN_LINE
 @pytest.mark.parametrize("times", [1.5, 3, 6])
-def test_a_flood_is_refused_to_measure_and_the_rest_comes_in_time(times):
-    loop = Loop(0.5)
+def test_a_flood_is_refused_to_measure_and_the_rest_comes_in_time(times, *, in_line):
+    loop = Loop(0.5, in_line=in_line)
     loop.flood(1000, 2)
     loop.waits.clear()
     capacity = 1 / (loop.read_s + loop.serve_s)
@@ -113,8 +129,34 @@ def test_a_flood_is_refused_to_measure_and_the_rest_comes_in_time(times):
     assert served
 
 
-def test_a_call_never_waited_much_longer_than_is_said():
-    loop = Loop(0.5)
+def test_no_turn_is_long_where_calls_wait_in_line():
+    loop = Loop(0.5, in_line=True)
+    loop.flood(6000, 5)
+    assert loop.refused
+    assert loop.longest_s < 0.08
+    tasks = Loop(0.5)
+    tasks.flood(6000, 5)
+    assert tasks.longest_s > 0.1
+
+
+def test_who_fails_in_line_holds_up_nobody():
+    loop = Loop(0.5, in_line=True)
+    for fails in (True, False):
+        answer = partial(loop.serve, loop.clock.now, loop.gate.entered())
+        loop.gate.serve_later(_fail if fails else answer)
+    with pytest.raises(ZeroDivisionError):
+        loop.run_soon()
+    loop.run_soon()
+    assert len(loop.waits) == 1
+
+
+def _fail():
+    raise ZeroDivisionError
+
+
+@IN_LINE
+def test_a_call_never_waited_much_longer_than_is_said(*, in_line):
+    loop = Loop(0.5, in_line=in_line)
     loop.flood(6000, 5)
     assert all(guess >= wait - 0.02 for guess, wait in zip(loop.guesses, loop.waits, strict=True))
 
@@ -176,13 +218,12 @@ class Later:
 @pytest.mark.parametrize(("count", "rests"), [(1000, True), (10, False)])
 def test_refused_connections_rest_for_twice_as_long_as_they_cost(count, rests):
     loop, later = Loop(0.5), Later()
-    loop.gate._reading_since = loop.clock.now
     connections = [Connection(loop) for _ in range(count)]
-    loop.gate.entered()
+    since = loop.gate.entered()
     for connection in connections:
         loop.clock.now += loop.read_s
         loop.gate.shed(connection, later)
-    loop.gate.started()
+    loop.gate.started(since)
     loop.clock.now += 5.0  # serving others is none of their cost
     ((call, args),) = later.soon
     call(*args)
@@ -272,11 +313,13 @@ def test_health_and_metrics_are_answered_under_any_flood(shut):
 def test_a_connection_that_rests_is_read_again(shut):
     """And what was sent meanwhile has waited: its answer is due earlier."""
     client, app = shut
-    app.gate._reading_since, app.gate._serving_since = 100.0, 100.2  # as if reading had taken 0.2 s
+    has_read = app.gate._has_read
+    app.gate._has_read = lambda: (has_read(), setattr(app.gate, "_read_s", 0.2))  # as if reading had taken that long
     with socket.create_connection(("127.0.0.1", client.port), timeout=30) as conn:
         conn.sendall(call())
         assert read_answer(conn)[0].startswith(b"HTTP/1.1 503")
         app.gate.waiting = 0
+        del app.gate._has_read
         late = call(body=b'{"method":"GET","path":"/","deadline_ms":300}')
         conn.sendall(late + call())
         assert b'"degraded":"timed_out"' in read_answer(conn)[1]

@@ -90,7 +90,7 @@ def test_a_client_that_is_gone_takes_no_place_with_it(client, no_room):
 
 
 def test_a_check_that_has_waited_too_long_is_refused(client, monkeypatch):
-    monkeypatch.setattr(Gate, "started", lambda gate, started=Gate.started: started(gate) + 100.0)
+    monkeypatch.setattr(Gate, "started", lambda gate, since, started=Gate.started: started(gate, since) + 100.0)
     answer = client.post("/check", GOOD)
     assert (answer.status, answer.error["code"], answer.headers["retry-after"]) == (503, "overloaded", "1")
     monkeypatch.undo()

@@ -198,12 +198,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._rested_s = 0.0
 
         async def begin(scope: Any, receive: Any, send: Any) -> None:
-            extensions, waited_s = scope["extensions"], gate.started() + rested_s
+            extensions, waited_s = scope["extensions"], gate.started(since) + rested_s
             extensions[WAITED] = waited_s
             extensions[FULL] = extensions[FULL] or gate.too_late(scope["raw_path"], waited_s)
             await app(scope, receive, send)
 
-        gate.entered()
+        since = gate.entered()
         super()._start_asgi_task(cycle, begin)
 
     def _is_simple(self) -> bool:
@@ -261,18 +261,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._last |= not self.parser.should_keep_alive()
         if self._later and self._gate is not None:
             self._deferred = handler
-            self._gate.entered()
-            self.loop.call_soon(self._answer_deferred)
+            self._gate.serve_later(partial(self._answer_deferred, self._gate.entered()))
         else:
             self._answer(handler, 0.0 if self._gate is None else self._gate.held_up_s())
 
-    def _answer_deferred(self) -> None:
-        """Answer the request that was read in a turn that had answered enough."""
+    def _answer_deferred(self, since: float) -> None:
+        """Answer the request that was read in a turn that had answered enough, if it is still to be answered here."""
         handler, gate = self._deferred, self._gate
-        if handler is None or gate is None:
+        if gate is None:
+            return
+        waited_s = gate.started(since)
+        if handler is None:
             return
         self._deferred = None
-        waited_s = gate.started()
         if self.transport.is_closing():
             return
         if gate.too_late(self.url, waited_s):
@@ -284,8 +285,6 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Leave a request that waits for the next turn to the application, as another one is read behind it: a pipeline
         has one answer a turn."""
         self._deferred = None
-        if self._gate is not None:
-            self._gate.started()
         if self.transport.is_closing():
             return
         self._start()
