@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -49,10 +50,33 @@ def ranges() -> list[NDArray[np.int64]]:
     return [rows(64, tokens, seed=tokens) for tokens in (8, 24, 64)]
 
 
+def early_detector() -> AnomalyDetector:
+    """The detector with an early exit by which some four tokens in ten leave."""
+    model = detector()
+    early = AnomalyDetector(replace(model.config, exit_below=-5.08)).eval()
+    early.load_state_dict(model.state_dict(), strict=False)
+    assert early.exit is not None
+    torch.manual_seed(1)
+    torch.nn.init.normal_(early.exit.out.weight, std=0.3)
+    torch.nn.init.normal_(early.exit.norm.weight, mean=1.0, std=0.1)
+    torch.nn.init.normal_(early.exit.norm.bias, std=0.1)
+    return early
+
+
 @cache
 def tiny_bundle() -> Bundle:
     """Never write to its directory: copy it first."""
-    model, words = detector(), tokenizer()
+    return _saved(detector())
+
+
+@cache
+def early_bundle() -> Bundle:
+    """`tiny_bundle` with an early exit."""
+    return _saved(early_detector())
+
+
+def _saved(model: AnomalyDetector) -> Bundle:
+    words = tokenizer()
     return save_bundle(
         Path(tempfile.mkdtemp(prefix="vedette-test-")) / "tiny",
         name="tiny",

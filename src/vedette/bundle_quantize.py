@@ -146,6 +146,7 @@ class _Graph:
     def __init__(self, detector: AnomalyDetector, weights: dict[str, Array], ranges: dict[str, _Range]) -> None:
         self.config, self.weights, self.ranges = detector.config, weights, ranges
         self.relu = detector.config.activation == "relu"
+        self.exit_share = detector.exit_share
         self.tables = {name: detector.get_buffer(name).cpu().numpy() for name in ("cos", "sin", "band", "aside")}
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
@@ -185,10 +186,18 @@ class _Graph:
         near = self.op("Slice", self.const(self.tables["band"]), self.ints(0, 0), square, self.ints(0, 1))  # (T, T)
         mask = self.op("Add", near, self.op("Unsqueeze", masked, self.ints(1, 2)))  # (B, 1, T, T)
         x = self.op("Reshape", self.op("Add", x, context), self.ints(-1, d))  # (B*T, D)
+        guesses = None
         for i in range(depth):
+            if i == depth - 1 and self.config.exit_below is not None:
+                guesses = self.op("Reshape", self._guesses(x), self.op("Concat", shape, self.ints(1), axis=0))
             x = self._layer(f"layers.{i}", x, mask, cube)
         x = self.op("Reshape", self.norm("norm", x), cube)
-        self._head(x, masked)
+        self._head(x, masked, guesses)
+
+    def _guesses(self, x: str) -> str:
+        """What the early exit tells of x (B*T, D) -> (B*T, 1)."""
+        weight, shift = self.linear("exit.out")
+        return self.op("Add", self.op("MatMul", self.norm("exit.norm", x), self.const(weight.T)), self.const(shift))
 
     def _layer(self, name: str, x: str, mask: str, cube: str) -> str:
         """Pre-norm attention and feed-forward on x (B*T, D)."""
@@ -211,10 +220,14 @@ class _Graph:
             return self.product_u8(y, *self.linear(f"{name}.up"), self.ranges[f"{name}.down"])
         return self.quantized(f"{name}.down", self.op("Gelu", self.product(y, *self.linear(f"{name}.up"))))
 
-    def _head(self, x: str, masked: str) -> None:
-        """x (B, T, D), masked (B, T) -1e4 where there is no text -> outputs."""
+    def _head(self, x: str, masked: str, guesses: str | None) -> None:
+        """x (B, T, D), masked (B, T) -1e4 where there is no text, guesses (B, T, 1) of an early exit -> outputs."""
         weight, shift = self.linear("odds")
         odds = self.op("Add", self.op("MatMul", x, self.const(weight.T)), self.const(shift))  # (B, T, C - 1)
+        if guesses is not None:
+            cold = self.op("Less", guesses, self.const(np.float32(self.config.exit_below)))
+            told = self.op("Sub", guesses, self.const(np.float32(self.exit_share)))
+            odds = self.op("Where", cold, told, odds)
         odds = self.op("Add", odds, self.op("Unsqueeze", masked, self.ints(2)))
         attacks = self.op("ReduceLogSumExp", odds, self.ints(1), keepdims=0)  # (B, C - 1)
         self.op("Pad", attacks, self.ints(0, 1, 0, 0), outputs=["logits"])

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from tests.native_here import HAS_NATIVE, NATIVE_ONLY, WAYS
-from tests.tiny_bundle import CALIBRATION, detector, rows, tiny_bundle, tokenizer
+from tests.tiny_bundle import CALIBRATION, detector, early_bundle, early_detector, rows, tiny_bundle, tokenizer
 from vedette.bundle import (
     CHECKPOINT,
     FP32_ONNX,
@@ -95,6 +95,23 @@ def test_a_row_does_not_depend_on_its_neighbours(variant: Variant) -> None:
     together = runtime.run(ids).logits
     alone = np.concatenate([runtime.run(ids[row : row + 1]).logits for row in range(len(ids))])
     assert differences(together, alone) <= FREE_OF_NEIGHBOURS[variant.name]
+
+
+@EVERY_WAY
+def test_what_leaves_early_says_what_was_guessed(variant: Variant) -> None:
+    ids, model = rows(60, 64, seed=4), early_detector()
+    assert model.exit is not None
+    with torch.inference_mode():
+        hidden, _, masked = model.read(torch.from_numpy(ids))
+        guesses = model.exit(hidden)[masked[..., 0] == 0]
+        logits, evidence = model(torch.from_numpy(ids))
+    assert 0.2 < float((guesses < model.config.exit_below).float().mean()) < 0.8
+    output = load_runtime(early_bundle(), optimization_for(variant), "cpu").run(ids)
+    # A token near the border may leave in one and stay in the other.
+    share, allowed = (0.98, 0.02) if variant.name == "native" or variant.quantization == "none" else (0.5, 0.2)
+    for got, wanted in ((output.logits, logits.numpy()), (output.evidence, evidence.numpy())):
+        assert np.quantile(np.abs(got - wanted), share) < allowed
+    assert differences(fp32(ids)[0], logits.numpy()) > 0.2
 
 
 @EVERY_WAY

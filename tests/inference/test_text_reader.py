@@ -12,12 +12,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file
 
 from tests.inference.small_model import SmallRuntime, small_bundle
 from tests.native_here import NATIVE_ONLY
-from tests.tiny_bundle import CALIBRATION, tiny_bundle
-from vedette.bundle import CHECKPOINT
+from tests.tiny_bundle import CALIBRATION, detector, early_bundle, early_detector, tiny_bundle
 from vedette.config import Settings, WafServiceSettings
 from vedette.datasets.generate import GENERATORS
 from vedette.errors import InferenceFailed
@@ -30,32 +28,32 @@ from vedette.model.scoring import AnomalyScorer
 from vedette.tokenization.http_tokenizer import Window
 
 pytestmark = NATIVE_ONLY
+EARLY = pytest.mark.parametrize("early", [False, True], ids=["read to the end", "early exit"])
 
 CONTEXTS = ["query", "header more", "cookie", "path"]
 TOKENIZER = tiny_bundle().tokenizer
 SCORER = AnomalyScorer(tiny_bundle().config.classes, CALIBRATION)
 
 
-CHECKPOINT_FILE = str(tiny_bundle().path / CHECKPOINT)
+@cache
+def runtime(*, early: bool = False) -> ModelRuntime:
+    return load_runtime(early_bundle() if early else tiny_bundle())
 
 
 @cache
-def runtime() -> ModelRuntime:
-    return load_runtime(tiny_bundle())
-
-
-@cache
-def reader(threshold: float = 0.5) -> TextReader:
-    found = text_reader(runtime(), TOKENIZER, SCORER, threshold)
+def reader(threshold: float = 0.5, *, early: bool = False) -> TextReader:
+    found = text_reader(runtime(early=early), TOKENIZER, SCORER, threshold)
     assert found is not None
     return found
 
 
-def one_after_the_other(text: str, context: str, threshold: float) -> tuple[float, int, int, list[float] | None]:
+def one_after_the_other(
+    text: str, context: str, threshold: float, *, early: bool = False
+) -> tuple[float, int, int, list[float] | None]:
     best = None
     before = len(TOKENIZER.context_ids(context))
     for number, ids in enumerate(TOKENIZER.encode([Window(context, text, 0)], [text])[0]):
-        output = runtime().run(np.array([ids], np.int64))
+        output = runtime(early=early).run(np.array([ids], np.int64))
         [(score, class_index)] = SCORER.score_rows(output.logits)
         if best is None or score > best[0]:
             evidence = output.evidence[0, before:].tolist() if score >= threshold else None
@@ -64,34 +62,33 @@ def one_after_the_other(text: str, context: str, threshold: float) -> tuple[floa
     return best
 
 
-def in_one_go(text: str, context: str) -> list[float]:
+def in_one_go(text: str, context: str, *, early: bool = False) -> list[float]:
     """Scores of the rows of a text whose tokens see all their neighbours, in single precision."""
     words, [ids] = TOKENIZER.context_ids(context), TOKENIZER.encode_texts([text])
-    model = AnomalyDetector(replace(tiny_bundle().config, max_tokens=len(words) + len(ids))).eval()
-    model.load_state_dict(load_file(CHECKPOINT_FILE))
-    found: list[torch.Tensor] = []
-    model.odds.register_forward_hook(lambda module, given, odds: found.append(odds[0, len(words) :]))
+    short = early_detector() if early else detector()
+    model = AnomalyDetector(replace(short.config, max_tokens=len(words) + len(ids))).eval()
+    model.load_state_dict(short.state_dict())
     with torch.no_grad():
-        model(torch.tensor([words + ids]))
+        odds = model.token_odds(torch.tensor([words + ids]))[0, len(words) :]
     room = TOKENIZER.max_tokens - len(words)
     starts = [0] if len(ids) <= room else TOKENIZER._starts(len(ids), room)
-    attacks = torch.stack([torch.logsumexp(found[0][start : start + room], dim=0) for start in starts])
+    attacks = torch.stack([torch.logsumexp(odds[start : start + room], dim=0) for start in starts])
     scored = SCORER.score_rows(torch.nn.functional.pad(attacks, (1, 0)).numpy())
     return [score for score, _ in scored]
 
 
-def assert_alike(texts: list[str], threshold: float = 0.5) -> None:
+def assert_alike(texts: list[str], threshold: float = 0.5, *, early: bool = False) -> None:
     contexts = [CONTEXTS[at % len(CONTEXTS)] for at in range(len(texts))]
-    found = reader(threshold).read(texts, [TOKENIZER.context_ids(context) for context in contexts])
+    found = reader(threshold, early=early).read(texts, [TOKENIZER.context_ids(context) for context in contexts])
     assert TOKENIZER._native is not None
     for text, context, ids, answer in zip(texts, contexts, TOKENIZER._native.encode(texts), found, strict=True):
         if ids is None:
             assert answer is None
         elif len(ids) + len(TOKENIZER.context_ids(context)) <= TOKENIZER.max_tokens:
-            assert answer == one_after_the_other(text, context, threshold)
+            assert answer == one_after_the_other(text, context, threshold, early=early)
         else:
             assert answer is not None
-            scores = in_one_go(text, context)
+            scores = in_one_go(text, context, early=early)
             assert answer[0] == pytest.approx(max(scores), abs=0.01)
             assert answer[0] == pytest.approx(scores[answer[2]], abs=0.01)
             assert (answer[3] is not None) == (answer[0] >= threshold)
@@ -103,16 +100,18 @@ def test_any_texts(texts: list[str]) -> None:
     assert_alike(texts)
 
 
-def test_attacks_of_every_grammar_with_and_without_evidence() -> None:
+@EARLY
+def test_attacks_of_every_grammar_with_and_without_evidence(*, early: bool) -> None:
     rng = random.Random(5)
     texts = [generator(rng)[:2000] for generator in GENERATORS.values() for _ in range(4)]
     for threshold in (0.0, 0.5, 1.0):
-        assert_alike(texts, threshold)
+        assert_alike(texts, threshold, early=early)
 
 
-def test_texts_of_many_rows_are_told_by_their_worst() -> None:
+@EARLY
+def test_texts_of_many_rows_are_told_by_their_worst(*, early: bool) -> None:
     long = "harmless words " * 60
-    assert_alike([long + "' or 1=1 -- " + long, long, "", "<b>alert(1)</b>" + long, "select name"])
+    assert_alike([long + "' or 1=1 -- " + long, long, "", "<b>alert(1)</b>" + long, "select name"], early=early)
 
 
 def test_what_only_the_library_can_encode_is_left_to_it() -> None:

@@ -9,6 +9,8 @@ setting `backend: auto` takes onnxruntime.
 from __future__ import annotations
 
 import ctypes
+import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +46,8 @@ class _Model(ctypes.Structure):
     _fields_ = [
         *[(name, _Pointer) for name in ("tokens", "layers", "norm_weight", "norm_bias")],
         ("odds", _Linear),
+        ("exit", _Pointer),
+        *[(name, ctypes.c_float) for name in ("exit_bias", "exit_below", "exit_share")],
         *[(name, _Pointer) for name in ("cosines", "sines", "aside")],
         *[(name, _Size) for name in ("d_model", "n_heads", "d_ff", "n_layers", "classes")],
         *[(name, _Size) for name in ("vocab", "context_tokens", "window", "max_tokens", "positions")],
@@ -124,11 +128,24 @@ class NativeRuntime:
             self._pointer(array("norm.weight", d)),
             self._pointer(array("norm.bias", d)),
             odds,
+            *self._exit(array, config),
             *[self._pointer(table) for table in (np.cos(angles), np.sin(angles))],
             self._pointer(np.pad(aside[1:], (0, odds.outputs + 1 - len(aside)))),
             *(d, config.n_heads, config.d_ff, config.n_layers, len(config.classes) - 1),
             *(config.vocab_size, config.context_tokens, config.attention_window, config.max_tokens, positions),
         )
+
+    def _exit(
+        self, array: Callable[..., NDArray[np.float32]], config: DetectorConfig
+    ) -> tuple[int | None, float, float, float]:
+        """The early exit, its norm's weights taken into those of its sum; NULL where there is none."""
+        if config.exit_below is None:
+            return None, 0.0, 0.0, 0.0
+        d = config.d_model
+        out = array("exit.out.weight", 1, d)[0]
+        bias = float(array("exit.out.bias", 1)[0] + out @ array("exit.norm.bias", d))
+        share = math.log(len(attack_indexes(config.classes)))
+        return self._pointer(out * array("exit.norm.weight", d)), bias, config.exit_below, share
 
     def _linear(self, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> _Linear:
         """Weights (N, K) -> 16-bit integers (N / 16, K / 2, 16, 2), so large that no sum of K products overflows."""

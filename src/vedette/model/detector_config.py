@@ -32,6 +32,7 @@ class DetectorConfig:
     d_ff: int = 384
     attention_window: int = 16  # tokens on either side that a token attends to
     context_tokens: int = 37  # ids 1 to this are words of the context (`tokenization.context`), the others are text
+    exit_below: float | None = None  # log-odds of an attack below which a token leaves before the last layer
     activation: str = "relu"  # of the feed-forward block; a ReLU costs nothing in int8, a GELU a fifth of the run
     classes: tuple[str, ...] = CLASSES
 
@@ -40,6 +41,10 @@ class DetectorConfig:
                  self.attention_window, self.context_tokens)  # fmt: skip
         if any(type(size) is not int or not 0 < size <= 1_000_000 for size in sizes):
             raise BundleError("detector sizes must be positive integers")
+        if self.exit_below is not None and (type(self.exit_below) is not float or not abs(self.exit_below) <= 100):
+            raise BundleError(f"exit_below {self.exit_below!r} must be log-odds from -100.0 to 100.0, or null")
+        if self.exit_below is not None and self.n_layers < 2:
+            raise BundleError("an early exit needs a layer before it and another behind it")
         if self.activation not in ("relu", "gelu"):
             raise BundleError(f"activation {self.activation!r} is neither relu nor gelu")
         if self.d_model % (2 * self.n_heads):

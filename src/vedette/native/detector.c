@@ -8,6 +8,9 @@
    as a sum of so many products leaves room for in 32 (13 and more), with a scale for each output. Attention and norms
    are computed in single precision. A row's result does not depend on its neighbours, unless it is of the same long text.
 
+   Where the model has an early exit, the last layer runs only around the tokens that are not told to be harmless before
+   it (model/early_exit.py).
+
    Needs AVX2 and FMA, which vedette_supported() tells of; runtime_native.py is the caller and lays the weights out. */
 
 #include <cpuid.h>
@@ -50,6 +53,8 @@ struct Model {
     const Layer *layers;
     const float *norm_weight, *norm_bias; /* [d_model] */
     Linear odds;
+    const float *exit; /* [d_model]; NULL: there is no early exit */
+    float exit_bias, exit_below, exit_share;
     const float *cosines, *sines; /* [positions][head size / 2] */
     const float *aside;           /* [odds.outputs], added before the strongest attack is chosen */
     int32_t d_model, n_heads, d_ff, n_layers, classes; /* classes: without benign */
@@ -60,8 +65,11 @@ struct Model {
 typedef struct {
     float *x;       /* [tokens][d_model] residual stream */
     float *qkv;     /* [tokens][3 d_model] */
-    float *wide;    /* [tokens][max(d_ff, odds.outputs)] */
+    float *wide;    /* [tokens][max(d_ff, d_model)] */
     float *keys;    /* [head size][tokens + SPARE] one head's keys, transposed */
+    float *odds;    /* [tokens][odds.outputs] */
+    float *last;    /* [tokens][d_model] what the last layer makes of the few tokens that it reads */
+    float *guesses; /* [tokens] */
     float *scores;  /* [2][scores_width()] */
     float *scales;  /* [tokens] */
     float *context; /* [d_model] sum of a row's context */
@@ -422,10 +430,68 @@ static void weigh(const Model *model, const float *x, int count, float *odds, Sc
     multiply(&model->odds, scratch->fixed, scratch->scales, count, NULL, NULL, odds, SET);
 }
 
+/* What EarlyExit tells of each token, its norm being taken into the sum. */
+static void guess(const Model *model, const float *x, int count, float *guesses) {
+    int d = model->d_model;
+    for (int t = 0; t < count; t++, x += d) {
+        Vector sum = {0}, squares = {0}, told = {0};
+        for (int i = 0; i < d; i += LANES) sum += load(x + i);
+        float mean = sum_of(sum) / (float)d;
+        for (int i = 0; i < d; i += LANES) {
+            Vector off = load(x + i) - mean;
+            squares += off * off;
+            told += off * load(model->exit + i);
+        }
+        guesses[t] = sum_of(told) / sqrtf(sum_of(squares) / (float)d + 1e-5f) + model->exit_bias;
+    }
+}
+
+/* Odds of a token that is not read to the end: together they are what was guessed. */
+static void fill_odds(const Model *model, float guessed, float *odds) {
+    for (int c = 0; c < model->odds.outputs; c++) odds[c] = guessed;
+}
+
+/* The last layer over tokens [first, last) of the `count` of a text, which see their neighbours -> their odds. */
+static void read_tokens(const Model *model, const int32_t *positions, const float *x, int first, int last, int count,
+                        float *odds, Scratch *scratch) {
+    int d = model->d_model, size = d / model->n_heads, window = model->window, read = last - first;
+    int from = first > window ? first - window : 0, seen = (count - last > window ? last + window : count) - from;
+    const Layer *layer = model->layers + model->n_layers - 1;
+    project(model, layer, x + (size_t)from * d, seen, scratch->qkv, scratch);
+    for (int head = 0; head < model->n_heads; head++) {
+        float *qkv = scratch->qkv + head * size;
+        rotate(model, positions + from, qkv, seen, size, seen + SPARE, scratch->keys);
+        attend_head(model, positions + from, qkv, first - from, last - from, seen, seen + SPARE, scratch);
+    }
+    memcpy(scratch->last, x + (size_t)first * d, (size_t)read * d * sizeof(float));
+    conclude_layer(model, layer, scratch->qkv + (size_t)(first - from) * 3 * d, read, scratch->last, scratch);
+    weigh(model, scratch->last, read, odds, scratch);
+}
+
+/* From what all layers but the last made of a text's tokens, and the guesses -> odds. `room`: of the scratch. */
+static void read_hot(const Model *model, const int32_t *positions, const float *x, const float *guesses, int count,
+                     int room, float *odds, Scratch *scratch) {
+    int width = model->odds.outputs, most = room - 2 * model->window;
+    for (int t = 0, last; t < count; t = last) {
+        last = t + 1;
+        if (guesses[t] >= model->exit_below) {
+            for (int next = last; next < count && next - t < most && next - last < model->window; next++)
+                if (guesses[next] >= model->exit_below) last = next + 1;
+            read_tokens(model, positions, x, t, last, count, odds + (size_t)t * width, scratch);
+        }
+        for (int cold = t; cold < last; cold++)
+            if (guesses[cold] < model->exit_below)
+                fill_odds(model, guesses[cold] - model->exit_share, odds + (size_t)cold * width);
+    }
+}
+
+/* How many layers read all tokens. */
+static inline int full_layers(const Model *model) { return model->n_layers - (model->exit != NULL); }
+
 /* Runs `rows` rows of text tokens, `lengths` of each, whose embeddings are in scratch->x, through the layers; their odds
-   go to scratch->wide. */
-static void encode(const Model *model, const int32_t *lengths, int rows, int tokens, Scratch *scratch) {
-    for (int index = 0; index < model->n_layers; index++) {
+   go to scratch->odds. */
+static void encode(const Model *model, const int32_t *lengths, int rows, int tokens, int room, Scratch *scratch) {
+    for (int index = 0; index < full_layers(model); index++) {
         const Layer *layer = model->layers + index;
         project(model, layer, scratch->x, tokens, scratch->qkv, scratch);
         for (int row = 0, at = 0; row < rows; at += lengths[row++])
@@ -433,7 +499,14 @@ static void encode(const Model *model, const int32_t *lengths, int rows, int tok
                          scratch);
         conclude_layer(model, layer, scratch->qkv, tokens, scratch->x, scratch);
     }
-    weigh(model, scratch->x, tokens, scratch->wide, scratch);
+    if (!model->exit) {
+        weigh(model, scratch->x, tokens, scratch->odds, scratch);
+        return;
+    }
+    guess(model, scratch->x, tokens, scratch->guesses);
+    for (int row = 0, at = 0; row < rows; at += lengths[row++])
+        read_hot(model, scratch->positions + at, scratch->x + (size_t)at * model->d_model, scratch->guesses + at,
+                 lengths[row], room, scratch->odds + (size_t)at * model->odds.outputs, scratch);
 }
 
 /* Adds the embedding of a word of the context. */
@@ -485,9 +558,8 @@ int vedette_supported(void) {
 /* Memory for runs of `room` tokens. Returns 0 where there is none; else scratch->x is to be freed. */
 static int take_scratch(const Model *model, int room, Scratch *scratch) {
     int d = model->d_model, size = d / model->n_heads;
-    int wide = model->d_ff > model->odds.outputs ? model->d_ff : model->odds.outputs;
-    if (wide < d) wide = d;
-    size_t floats = (size_t)room * (4 * d + wide + 1) + (size_t)size * (room + SPARE) + 2 * scores_width(model) + d;
+    int wide = model->d_ff > d ? model->d_ff : d, odds = model->odds.outputs;
+    size_t floats = (size_t)room * (5 * d + wide + odds + 2) + (size_t)size * (room + SPARE) + 2 * scores_width(model) + d;
     size_t whole_numbers = (size_t)room * (2 * sizeof(int32_t) + (wide + model->d_ff / 2) * sizeof(int16_t));
     scratch->x = malloc(floats * sizeof(float) + whole_numbers);
     if (!scratch->x) return 0;
@@ -497,7 +569,10 @@ static int take_scratch(const Model *model, int room, Scratch *scratch) {
     scratch->scores = scratch->keys + (size_t)size * (room + SPARE);
     scratch->scales = scratch->scores + 2 * scores_width(model);
     scratch->context = scratch->scales + room;
-    scratch->positions = (int32_t *)(scratch->context + d);
+    scratch->odds = scratch->context + d;
+    scratch->last = scratch->odds + (size_t)room * odds;
+    scratch->guesses = scratch->last + (size_t)room * d;
+    scratch->positions = (int32_t *)(scratch->guesses + room);
     scratch->counts = scratch->positions + room;
     scratch->fixed = (int16_t *)(scratch->counts + room);
     scratch->pairs = (uint16_t *)(scratch->fixed + (size_t)room * wide);
@@ -514,8 +589,8 @@ static void say_nothing(const Model *model, float *logits) {
 int vedette_run(const Model *model, const int64_t *ids, int32_t rows, int32_t width, float *logits, float *evidence) {
     int32_t *lengths = malloc(rows * sizeof *lengths);
     Scratch scratch = {0};
-    int failure = READ;
-    if (!lengths || !take_scratch(model, width > GROUP_TOKENS ? width : GROUP_TOKENS, &scratch))
+    int failure = READ, room = width > GROUP_TOKENS ? width : GROUP_TOKENS;
+    if (!lengths || !take_scratch(model, room, &scratch))
         failure = NO_MEMORY;
     else
         memset(evidence, 0, (size_t)rows * width * sizeof *evidence);
@@ -529,11 +604,11 @@ int vedette_run(const Model *model, const int64_t *ids, int32_t rows, int32_t wi
             }
         }
         if (failure != READ) break;
-        encode(model, lengths + first, row - first, tokens, &scratch);
+        encode(model, lengths + first, row - first, tokens, room, &scratch);
         for (int at = first, token = 0; at < row; token += lengths[at++]) {
             float *line = logits + (size_t)at * (model->classes + 1);
             if (lengths[at]) {
-                conclude(model, scratch.wide + (size_t)token * model->odds.outputs, lengths[at], line, scratch.x);
+                conclude(model, scratch.odds + (size_t)token * model->odds.outputs, lengths[at], line, scratch.x);
                 spread(scratch.x, scratch.positions + token, lengths[at], evidence + (size_t)at * width);
             } else {
                 say_nothing(model, line);
@@ -640,10 +715,11 @@ static float *weigh_long(const Model *model, const int32_t *ids, int tokens, int
     int d = model->d_model, size = d / model->n_heads, width = model->odds.outputs;
     int stride = tokens + SPARE + (((tokens + SPARE) & 511) < LANES ? LANES : 0); /* rows of keys in other cache sets */
     size_t qkv_size = (size_t)tokens * 3 * d, keys_size = (size_t)d * stride;
-    size_t floats = (size_t)tokens * (width + d) + model->n_layers * (qkv_size + keys_size);
+    int n_layers = full_layers(model);
+    size_t floats = (size_t)tokens * (width + d + 1) + n_layers * (qkv_size + keys_size);
     float *odds = malloc(floats * sizeof(float) + (size_t)tokens * sizeof(int32_t));
     if (!odds) return NULL;
-    float *x = odds + (size_t)tokens * width, *layers = x + (size_t)tokens * d;
+    float *x = odds + (size_t)tokens * width, *guesses = x + (size_t)tokens * d, *layers = guesses + tokens;
     int32_t *positions = (int32_t *)(odds + floats);
     int projected[MOST_LAYERS] = {0}, concluded[MOST_LAYERS] = {0}, weighed = 0;
     for (int t = 0; t < tokens; t++) positions[t] = t;
@@ -651,7 +727,7 @@ static float *weigh_long(const Model *model, const int32_t *ids, int tokens, int
         int ready = embedded + step_of(model, room) < tokens ? embedded + step_of(model, room) : tokens;
         for (int t = embedded; t < ready; t++) embed_token(model, ids[t], scratch->context, x + (size_t)t * d);
         embedded = ready;
-        for (int index = 0; index < model->n_layers; index++) {
+        for (int index = 0; index < n_layers; index++) {
             const Layer *layer = model->layers + index;
             float *qkv = layers + index * (qkv_size + keys_size), *keys = qkv + qkv_size;
             int from = projected[index], count = ready - from, seen = ready;
@@ -671,9 +747,13 @@ static float *weigh_long(const Model *model, const int32_t *ids, int tokens, int
             conclude_layer(model, layer, qkv + (size_t)from * 3 * d, count, x + (size_t)from * d, scratch);
             concluded[index] = ready;
         }
-        weigh(model, x + (size_t)weighed * d, ready - weighed, odds + (size_t)weighed * width, scratch);
+        if (model->exit)
+            guess(model, x + (size_t)weighed * d, ready - weighed, guesses + weighed);
+        else
+            weigh(model, x + (size_t)weighed * d, ready - weighed, odds + (size_t)weighed * width, scratch);
         weighed = ready;
     }
+    if (model->exit) read_hot(model, positions, x, guesses, tokens, room, odds, scratch);
     return odds;
 }
 
@@ -715,8 +795,8 @@ static int run_rows(const Model *model, const Scoring *scoring, const View *view
             if (!embed_row(model, rows + row, views + rows[row].view, tokens, &scratch)) failure = UNKNOWN_TOKEN;
         }
         if (failure != READ) break;
-        encode(model, lengths, row - first, tokens, &scratch);
-        const float *odds = scratch.wide;
+        encode(model, lengths, row - first, tokens, longest, &scratch);
+        const float *odds = scratch.odds;
         for (int at = first; at < row && failure == READ; odds += (size_t)rows[at++].count * model->odds.outputs)
             if (!take_row(model, scoring, rows + at, odds, logits, scratch.x, answers + rows[at].view))
                 failure = NO_MEMORY;

@@ -13,6 +13,7 @@ from vedette.evaluation.measures import measures
 from vedette.evaluation.plots import write_plots
 from vedette.training.corpus import examples_of
 from vedette.training.distil import distil
+from vedette.training.early_exit import add_early_exit
 from vedette.training.finish import Trained, engine_of, finish
 from vedette.training.held_out import write_held_out
 from vedette.training.rows import rows_of
@@ -58,7 +59,10 @@ def train_model(data: Path, run: Path, plan: TrainPlan, log: Log, progress: Prog
     tokens = rows.ids.size / max(1, len(rows))
     log(f"{len(rows)} rows, {int((rows.label == 0).sum())} harmless, {tokens:.1f} tokens each")
     teachers = train_teachers(rows, tokenizer.vocab_size, plan, run, log, progress)
-    return Trained(distil(teachers, rows, plan, run, log, progress), tokenizer, rows, bags, plan)
+    student = distil(teachers, rows, plan, run, log, progress)
+    if plan.exit_steps:
+        student = add_early_exit(student, rows, teachers[0].sampler.hard, plan, run, log, progress)
+    return Trained(student, tokenizer, rows, bags, plan)
 
 
 def write_report(bundle: Bundle, run: Path, log: Log) -> None:

@@ -1,11 +1,12 @@
 """The recipe: data directory in, bundle out. `make train` and `vedette train` run this.
 
     corpus -> vocabulary -> rows -> steps (warm-up, cosine; hardest harmless rows re-drawn; bags decided twice)
-           -> averaged weights of two teachers -> a student -> calibration on sites never trained on -> bundle
+           -> averaged weights of two teachers -> a student -> its early exit
+           -> calibration on sites never trained on -> bundle
 
 The stages are kept in the run directory, so that a run that was cut off goes on where it stopped: the corpus and the
-vocabulary as files, the steps of each teacher as a checkpoint, the student. Same data, plan and seed give the same
-draws.
+vocabulary as files, the steps of each teacher as a checkpoint, the student, its early exit. Same data, plan and seed
+give the same draws.
 """
 
 from __future__ import annotations
@@ -65,6 +66,9 @@ class TrainPlan:
     distil_steps: int = 500
     distil_batch: int = 256
     distil_rate: float = 5e-4
+    exit_steps: int = 1_000  # 0: every token is read to the end
+    exit_rate: float = 1e-2
+    exit_below: float = -3.0  # careful log-odds of an attack below which a token is not read by the last layer
     seed: int = 7
 
 
