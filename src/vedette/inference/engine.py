@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from vedette.parsing.field import Field
     from vedette.tokenization.http_tokenizer import Window
 
-_SURE = 0.99  # score from which on a field that is an attack is not read to its end
+_SURE = 0.95  # score from which on a field that is an attack is not read to its end
 _CHARS_PER_TOKEN = 3  # of the text view; only to weigh work before it is tokenised
 # For ids that nobody has to guess. At the system call of `os.urandom` another thread would get its turn, so that a
 # small request waited for the preparation of a large one.

@@ -66,15 +66,18 @@ typedef struct {
     float *x;       /* [tokens][d_model] residual stream */
     float *qkv;     /* [tokens][3 d_model] */
     float *wide;    /* [tokens][max(d_ff, d_model)] */
-    float *keys;    /* [head size][tokens + SPARE] one head's keys, transposed */
+    float *keys;    /* [d_model][tokens + SPARE] keys, transposed; of all heads, or the first part of one */
     float *odds;    /* [tokens][odds.outputs] */
-    float *last;    /* [tokens][d_model] what the last layer makes of the few tokens that it reads */
+    float *mixes;   /* [tokens][d_model] of tokens that the last layer reads, gathered, */
+    float *last;    /* [tokens][d_model] and their residual stream */
     float *guesses; /* [tokens] */
     float *scores;  /* [2][scores_width()] */
     float *scales;  /* [tokens] */
     float *context; /* [d_model] sum of a row's context */
     int16_t *fixed; /* [tokens][max(d_model, d_ff)] */
     int32_t *positions; /* [tokens] place of a token in its row */
+    int32_t *hot;       /* [tokens] which tokens are gathered */
+    int32_t gathered;
     uint16_t *pairs;    /* [tokens][d_ff / 2] pairs of inputs that are not zero */
     int32_t *counts;    /* [tokens] how many of them */
 } Scratch;
@@ -189,7 +192,7 @@ static inline Integers products(const int16_t *pair, const int16_t *weights) {
 /* A block of outputs of a few rows; from the pairs of inputs that `pairs` names, or from all where that is NULL. */
 static inline __attribute__((always_inline)) void multiply_rows(const Linear *linear, int block, const int16_t *fixed,
                                                                 const float *factors, int rows, const uint16_t *pairs,
-                                                                int count, float *to, enum Store how) {
+                                                                int count, float *to, int stride, enum Store how) {
     const int16_t *weights = linear->weights + (size_t)block * linear->inputs;
     Integers low[4], high[4];
     for (int r = 0; r < rows; r++) low[r] = high[r] = (Integers){0};
@@ -203,7 +206,7 @@ static inline __attribute__((always_inline)) void multiply_rows(const Linear *li
     }
     for (int r = 0; r < rows; r++)
         store(low[r], high[r], factors[r], linear->scale + block, linear->bias + block,
-              to + (size_t)r * linear->outputs + block, how);
+              to + (size_t)r * stride + block, how);
 }
 
 /* How many rows are computed together where so many are left. */
@@ -223,11 +226,12 @@ static int pairs_used(const int16_t *fixed, int inputs, int rows, uint16_t *pair
     return count;
 }
 
-/* fixed [count][inputs] with scales [count] -> to [count][outputs]. With room for `pairs` [count][inputs / 2] and their
+/* fixed [count][inputs] with scales [count] -> to [count][stride >= outputs]. With room for `pairs` [count][inputs / 2] and their
    `counts` [count], inputs that are zero are skipped. */
 static inline __attribute__((always_inline)) void multiply(const Linear *linear, const int16_t *fixed,
                                                            const float *scales, int count, uint16_t *pairs,
-                                                           int32_t *counts, float *to, enum Store how) {
+                                                           int32_t *counts, float *to, int stride,
+                                                           enum Store how) {
     int inputs = linear->inputs;
     for (int row = 0, rows; pairs && row < count; row += rows) {
         rows = rows_together(count - row);
@@ -237,16 +241,16 @@ static inline __attribute__((always_inline)) void multiply(const Linear *linear,
         for (int row = 0, rows; row < count; row += rows) {
             const int16_t *from = fixed + (size_t)row * inputs;
             const uint16_t *used = pairs ? pairs + (size_t)row * (inputs / 2) : NULL;
-            float *line = to + (size_t)row * linear->outputs;
+            float *line = to + (size_t)row * stride;
             const float *factors = scales + row;
             int steps = pairs ? counts[row] : inputs / 2;
             rows = rows_together(count - row);
             if (rows == 4)
-                multiply_rows(linear, block, from, factors, 4, used, steps, line, how);
+                multiply_rows(linear, block, from, factors, 4, used, steps, line, stride, how);
             else if (rows == 2)
-                multiply_rows(linear, block, from, factors, 2, used, steps, line, how);
+                multiply_rows(linear, block, from, factors, 2, used, steps, line, stride, how);
             else
-                multiply_rows(linear, block, from, factors, 1, used, steps, line, how);
+                multiply_rows(linear, block, from, factors, 1, used, steps, line, stride, how);
         }
     }
 }
@@ -266,21 +270,30 @@ static inline __attribute__((always_inline)) void score(const float *query, int 
         for (int b = 0; b < blocks; b++) save(scores + q * width + b * LANES, sums[q][b]);
 }
 
-/* Rotates queries and keys of one head by their positions; the keys go to `keys`, transposed, and zeros to where more of
-   them may be read. */
-static void rotate(const Model *model, const int32_t *positions, float *qkv, int count, int size, int stride,
-                   float *keys) {
-    int d = model->d_model, half = size / 2;
+/* Rotates the queries of one head by their positions, and divides them by the root of its size. */
+static void rotate_queries(const Model *model, const int32_t *positions, float *qkv, int count, int size) {
+    int half = size / 2;
     float factor = 1.0f / sqrtf((float)size);
-    for (int t = 0; t < count; t++, qkv += 3 * d) {
-        float *query = qkv, *key = qkv + d;
+    for (int t = 0; t < count; t++, qkv += 3 * model->d_model) {
         const float *cosines = model->cosines + positions[t] * half, *sines = model->sines + positions[t] * half;
         for (int i = 0; i < half; i += LANES) {
             Vector cosine = load(cosines + i), sine = load(sines + i);
-            Vector a = load(query + i) * factor, b = load(query + half + i) * factor;
-            save(query + i, a * cosine - b * sine);
-            save(query + half + i, b * cosine + a * sine);
-            a = load(key + i), b = load(key + half + i);
+            Vector a = load(qkv + i) * factor, b = load(qkv + half + i) * factor;
+            save(qkv + i, a * cosine - b * sine);
+            save(qkv + half + i, b * cosine + a * sine);
+        }
+    }
+}
+
+/* Rotates the keys of one head by their positions, to `keys`, transposed, and zeros to where more of them may be
+   read. */
+static void rotate_keys(const Model *model, const int32_t *positions, const float *qkv, int count, int size, int stride,
+                        float *keys) {
+    int d = model->d_model, half = size / 2;
+    for (int t = 0; t < count; t++, qkv += 3 * d) {
+        const float *cosines = model->cosines + positions[t] * half, *sines = model->sines + positions[t] * half;
+        for (int i = 0; i < half; i += LANES) {
+            Vector cosine = load(cosines + i), sine = load(sines + i), a = load(qkv + d + i), b = load(qkv + d + half + i);
             Vector first = a * cosine - b * sine, second = b * cosine + a * sine;
             for (int lane = 0; lane < LANES; lane++) {
                 keys[(i + lane) * stride + t] = first[lane];
@@ -376,7 +389,8 @@ static void attend_heads(const Model *model, const int32_t *positions, float *qk
                          const Scratch *scratch) {
     int size = model->d_model / model->n_heads, stride = count + SPARE;
     for (int head = 0; head < model->n_heads; head++, qkv += size) {
-        rotate(model, positions, qkv, count, size, stride, scratch->keys);
+        rotate_queries(model, positions, qkv, count, size);
+        rotate_keys(model, positions, qkv, count, size, stride, scratch->keys);
         attend_head(model, positions, qkv, 0, count, count, stride, scratch);
     }
 }
@@ -405,29 +419,33 @@ static void conclude(const Model *model, const float *odds, int count, float *lo
 static void project(const Model *model, const Layer *layer, const float *x, int count, float *qkv, Scratch *scratch) {
     normalise(x, count, model->d_model, layer->norm1_weight, layer->norm1_bias, scratch->wide);
     quantise(scratch->wide, count, model->d_model, scratch->fixed, scratch->scales);
-    multiply(&layer->qkv, scratch->fixed, scratch->scales, count, NULL, NULL, qkv, SET);
+    multiply(&layer->qkv, scratch->fixed, scratch->scales, count, NULL, NULL, qkv, 3 * model->d_model, SET);
 }
 
-/* What a layer does behind attention, whose mixes stand where the queries were. */
-static void conclude_layer(const Model *model, const Layer *layer, const float *qkv, int count, float *x,
-                           Scratch *scratch) {
+/* What a layer does behind attention, whose mixes are in scratch->wide. */
+static void conclude_layer(const Model *model, const Layer *layer, int count, float *x, Scratch *scratch) {
     int d = model->d_model;
     float *wide = scratch->wide, *scales = scratch->scales;
-    for (int t = 0; t < count; t++) memcpy(wide + (size_t)t * d, qkv + (size_t)t * 3 * d, d * sizeof(float));
     quantise(wide, count, d, scratch->fixed, scales);
-    multiply(&layer->out, scratch->fixed, scales, count, NULL, NULL, x, ADD);
+    multiply(&layer->out, scratch->fixed, scales, count, NULL, NULL, x, d, ADD);
     normalise(x, count, d, layer->norm2_weight, layer->norm2_bias, wide);
     quantise(wide, count, d, scratch->fixed, scales);
-    multiply(&layer->up, scratch->fixed, scales, count, NULL, NULL, wide, SET_POSITIVE);
+    multiply(&layer->up, scratch->fixed, scales, count, NULL, NULL, wide, model->d_ff, SET_POSITIVE);
     quantise(wide, count, model->d_ff, scratch->fixed, scales);
-    multiply(&layer->down, scratch->fixed, scales, count, scratch->pairs, scratch->counts, x, ADD);
+    multiply(&layer->down, scratch->fixed, scales, count, scratch->pairs, scratch->counts, x, d, ADD);
+}
+
+/* Takes the mixes of tokens from where their queries were. */
+static void gather_mixes(const Model *model, const float *qkv, int count, float *mixes) {
+    int d = model->d_model;
+    for (int t = 0; t < count; t++) memcpy(mixes + (size_t)t * d, qkv + (size_t)t * 3 * d, d * sizeof(float));
 }
 
 /* Odds of each attack for each token. Overwrites scratch->qkv. */
 static void weigh(const Model *model, const float *x, int count, float *odds, Scratch *scratch) {
     normalise(x, count, model->d_model, model->norm_weight, model->norm_bias, scratch->qkv);
     quantise(scratch->qkv, count, model->d_model, scratch->fixed, scratch->scales);
-    multiply(&model->odds, scratch->fixed, scratch->scales, count, NULL, NULL, odds, SET);
+    multiply(&model->odds, scratch->fixed, scratch->scales, count, NULL, NULL, odds, model->odds.outputs, SET);
 }
 
 /* What EarlyExit tells of each token, its norm being taken into the sum. */
@@ -451,37 +469,93 @@ static void fill_odds(const Model *model, float guessed, float *odds) {
     for (int c = 0; c < model->odds.outputs; c++) odds[c] = guessed;
 }
 
-/* The last layer over tokens [first, last) of the `count` of a text, which see their neighbours -> their odds. */
-static void read_tokens(const Model *model, const int32_t *positions, const float *x, int first, int last, int count,
-                        float *odds, Scratch *scratch) {
-    int d = model->d_model, size = d / model->n_heads, window = model->window, read = last - first;
-    int from = first > window ? first - window : 0, seen = (count - last > window ? last + window : count) - from;
-    const Layer *layer = model->layers + model->n_layers - 1;
-    project(model, layer, x + (size_t)from * d, seen, scratch->qkv, scratch);
-    for (int head = 0; head < model->n_heads; head++) {
-        float *qkv = scratch->qkv + head * size;
-        rotate(model, positions + from, qkv, seen, size, seen + SPARE, scratch->keys);
-        attend_head(model, positions + from, qkv, first - from, last - from, seen, seen + SPARE, scratch);
-    }
-    memcpy(scratch->last, x + (size_t)first * d, (size_t)read * d * sizeof(float));
-    conclude_layer(model, layer, scratch->qkv + (size_t)(first - from) * 3 * d, read, scratch->last, scratch);
-    weigh(model, scratch->last, read, odds, scratch);
+/* Some outputs of a matrix. */
+static inline Linear part_of(const Linear *whole, int first, int outputs) {
+    const int16_t *weights = whole->weights + (size_t)first * whole->inputs;
+    return (Linear){weights, whole->scale + first, whole->bias + first, whole->inputs, outputs};
 }
 
-/* From what all layers but the last made of a text's tokens, and the guesses -> odds. `room`: of the scratch. */
+/* Room for the last layer: queries, keys and values of a text's tokens, keys transposed as well, and its odds. */
+typedef struct {
+    float *qkv;  /* [tokens][3 d_model] */
+    float *keys; /* [d_model][stride] */
+    int stride;
+    float *odds; /* [tokens][odds.outputs] */
+} Last;
+
+/* Keys and values of tokens [from, to). */
+static void take_keys(const Model *model, const int32_t *positions, const float *x, int from, int to, int room,
+                      const Last *last, Scratch *scratch) {
+    int d = model->d_model, size = d / model->n_heads;
+    const Layer *layer = model->layers + model->n_layers - 1;
+    Linear both = part_of(&layer->qkv, d, 2 * d);
+    for (int count; from < to; from += count) {
+        count = to - from < room ? to - from : room;
+        float *qkv = last->qkv + (size_t)from * 3 * d;
+        normalise(x + (size_t)from * d, count, d, layer->norm1_weight, layer->norm1_bias, scratch->wide);
+        quantise(scratch->wide, count, d, scratch->fixed, scratch->scales);
+        multiply(&both, scratch->fixed, scratch->scales, count, NULL, NULL, qkv + d, 3 * d, SET);
+        for (int head = 0; head < model->n_heads; head++)
+            rotate_keys(model, positions + from, qkv + head * size, count, size, last->stride,
+                        last->keys + (size_t)head * size * last->stride + from);
+    }
+}
+
+/* Attention of the last layer for tokens [first, end) of the `count` of a text, whose keys and values are there. */
+static void ask(const Model *model, const int32_t *positions, const float *x, int first, int end, int count,
+                const Last *last, Scratch *scratch) {
+    int d = model->d_model, size = d / model->n_heads, asked = end - first;
+    const Layer *layer = model->layers + model->n_layers - 1;
+    Linear queries = part_of(&layer->qkv, 0, d);
+    float *qkv = last->qkv + (size_t)first * 3 * d;
+    normalise(x + (size_t)first * d, asked, d, layer->norm1_weight, layer->norm1_bias, scratch->wide);
+    quantise(scratch->wide, asked, d, scratch->fixed, scratch->scales);
+    multiply(&queries, scratch->fixed, scratch->scales, asked, NULL, NULL, qkv, 3 * d, SET);
+    for (int head = 0; head < model->n_heads; head++) {
+        Scratch of_head = *scratch;
+        of_head.keys = last->keys + (size_t)head * size * last->stride;
+        rotate_queries(model, positions + first, qkv + head * size, asked, size);
+        attend_head(model, positions, last->qkv + head * size, first, end, count, last->stride, &of_head);
+    }
+}
+
+/* Finishes the last layer for the tokens that were gathered. */
+static void finish_hot(const Model *model, const Last *last, Scratch *scratch) {
+    int d = model->d_model, width = model->odds.outputs, count = scratch->gathered;
+    memcpy(scratch->wide, scratch->mixes, (size_t)count * d * sizeof(float));
+    conclude_layer(model, model->layers + model->n_layers - 1, count, scratch->last, scratch);
+    weigh(model, scratch->last, count, scratch->wide, scratch);
+    for (int at = 0; at < count; at++)
+        memcpy(last->odds + (size_t)scratch->hot[at] * width, scratch->wide + (size_t)at * width, width * sizeof(float));
+    scratch->gathered = 0;
+}
+
+/* From what all layers but the last made of the `count` tokens of a text from token `base` on, and the guesses -> odds,
+   some of them once finish_hot() was called. `room`: tokens of the scratch. */
 static void read_hot(const Model *model, const int32_t *positions, const float *x, const float *guesses, int count,
-                     int room, float *odds, Scratch *scratch) {
-    int width = model->odds.outputs, most = room - 2 * model->window;
-    for (int t = 0, last; t < count; t = last) {
-        last = t + 1;
-        if (guesses[t] >= model->exit_below) {
-            for (int next = last; next < count && next - t < most && next - last < model->window; next++)
-                if (guesses[next] >= model->exit_below) last = next + 1;
-            read_tokens(model, positions, x, t, last, count, odds + (size_t)t * width, scratch);
+                     int base, int room, const Last *last, Scratch *scratch) {
+    int d = model->d_model, width = model->odds.outputs, window = model->window, from = 0, to = 0;
+    for (int t = 0; t < count; t++) {
+        if (guesses[t] < model->exit_below) {
+            fill_odds(model, guesses[t] - model->exit_share, last->odds + (size_t)(base + t) * width);
+            continue;
         }
-        for (int cold = t; cold < last; cold++)
-            if (guesses[cold] < model->exit_below)
-                fill_odds(model, guesses[cold] - model->exit_share, odds + (size_t)cold * width);
+        if (t - window > to) {
+            take_keys(model, positions, x, from, to, room, last, scratch);
+            from = t - window;
+        }
+        to = count - t > window ? t + window + 1 : count;
+    }
+    take_keys(model, positions, x, from, to, room, last, scratch);
+    for (int t = 0, end; t < count; t = end) {
+        end = t + 1;
+        if (guesses[t] < model->exit_below) continue;
+        while (end < count && end - t < room && guesses[end] >= model->exit_below) end++;
+        if (scratch->gathered + end - t > room) finish_hot(model, last, scratch);
+        ask(model, positions, x, t, end, count, last, scratch);
+        gather_mixes(model, last->qkv + (size_t)t * 3 * d, end - t, scratch->mixes + (size_t)scratch->gathered * d);
+        memcpy(scratch->last + (size_t)scratch->gathered * d, x + (size_t)t * d, (size_t)(end - t) * d * sizeof(float));
+        for (int at = t; at < end; at++) scratch->hot[scratch->gathered++] = base + at;
     }
 }
 
@@ -497,16 +571,19 @@ static void encode(const Model *model, const int32_t *lengths, int rows, int tok
         for (int row = 0, at = 0; row < rows; at += lengths[row++])
             attend_heads(model, scratch->positions + at, scratch->qkv + (size_t)at * 3 * model->d_model, lengths[row],
                          scratch);
-        conclude_layer(model, layer, scratch->qkv, tokens, scratch->x, scratch);
+        gather_mixes(model, scratch->qkv, tokens, scratch->wide);
+        conclude_layer(model, layer, tokens, scratch->x, scratch);
     }
     if (!model->exit) {
         weigh(model, scratch->x, tokens, scratch->odds, scratch);
         return;
     }
     guess(model, scratch->x, tokens, scratch->guesses);
+    Last last = {scratch->qkv, scratch->keys, room + SPARE, scratch->odds};
     for (int row = 0, at = 0; row < rows; at += lengths[row++])
         read_hot(model, scratch->positions + at, scratch->x + (size_t)at * model->d_model, scratch->guesses + at,
-                 lengths[row], room, scratch->odds + (size_t)at * model->odds.outputs, scratch);
+                 lengths[row], at, room, &last, scratch);
+    if (scratch->gathered) finish_hot(model, &last, scratch);
 }
 
 /* Adds the embedding of a word of the context. */
@@ -557,24 +634,27 @@ int vedette_supported(void) {
 
 /* Memory for runs of `room` tokens. Returns 0 where there is none; else scratch->x is to be freed. */
 static int take_scratch(const Model *model, int room, Scratch *scratch) {
-    int d = model->d_model, size = d / model->n_heads;
+    int d = model->d_model;
     int wide = model->d_ff > d ? model->d_ff : d, odds = model->odds.outputs;
-    size_t floats = (size_t)room * (5 * d + wide + odds + 2) + (size_t)size * (room + SPARE) + 2 * scores_width(model) + d;
-    size_t whole_numbers = (size_t)room * (2 * sizeof(int32_t) + (wide + model->d_ff / 2) * sizeof(int16_t));
+    size_t floats = (size_t)room * (6 * d + wide + odds + 2) + (size_t)d * (room + SPARE) + 2 * scores_width(model) + d;
+    size_t whole_numbers = (size_t)room * (3 * sizeof(int32_t) + (wide + model->d_ff / 2) * sizeof(int16_t));
     scratch->x = malloc(floats * sizeof(float) + whole_numbers);
     if (!scratch->x) return 0;
     scratch->qkv = scratch->x + (size_t)room * d;
     scratch->wide = scratch->qkv + (size_t)room * 3 * d;
     scratch->keys = scratch->wide + (size_t)room * wide;
-    scratch->scores = scratch->keys + (size_t)size * (room + SPARE);
+    scratch->scores = scratch->keys + (size_t)d * (room + SPARE);
     scratch->scales = scratch->scores + 2 * scores_width(model);
     scratch->context = scratch->scales + room;
     scratch->odds = scratch->context + d;
-    scratch->last = scratch->odds + (size_t)room * odds;
+    scratch->mixes = scratch->odds + (size_t)room * odds;
+    scratch->last = scratch->mixes + (size_t)room * d;
     scratch->guesses = scratch->last + (size_t)room * d;
     scratch->positions = (int32_t *)(scratch->guesses + room);
     scratch->counts = scratch->positions + room;
-    scratch->fixed = (int16_t *)(scratch->counts + room);
+    scratch->hot = scratch->counts + room;
+    scratch->gathered = 0;
+    scratch->fixed = (int16_t *)(scratch->hot + room);
     scratch->pairs = (uint16_t *)(scratch->fixed + (size_t)room * wide);
     return 1;
 }
@@ -733,9 +813,11 @@ static float *weigh_long(const Model *model, const int32_t *ids, int tokens, int
             int from = projected[index], count = ready - from, seen = ready;
             float *new = qkv + (size_t)from * 3 * d;
             project(model, layer, x + (size_t)from * d, count, new, scratch);
-            for (int head = 0; head < model->n_heads; head++)
-                rotate(model, positions + from, new + head * size, count, size, stride,
-                       keys + (size_t)head * size * stride + from);
+            for (int head = 0; head < model->n_heads; head++) {
+                rotate_queries(model, positions + from, new + head * size, count, size);
+                rotate_keys(model, positions + from, new + head * size, count, size, stride,
+                            keys + (size_t)head * size * stride + from);
+            }
             projected[index] = ready;
             ready = ready == tokens ? tokens : ready - model->window;
             from = concluded[index], count = ready - from;
@@ -744,7 +826,8 @@ static float *weigh_long(const Model *model, const int32_t *ids, int tokens, int
                 of_head.keys = keys + (size_t)head * size * stride;
                 attend_head(model, positions, qkv + head * size, from, ready, seen, stride, &of_head);
             }
-            conclude_layer(model, layer, qkv + (size_t)from * 3 * d, count, x + (size_t)from * d, scratch);
+            gather_mixes(model, qkv + (size_t)from * 3 * d, count, scratch->wide);
+            conclude_layer(model, layer, count, x + (size_t)from * d, scratch);
             concluded[index] = ready;
         }
         if (model->exit)
@@ -753,7 +836,11 @@ static float *weigh_long(const Model *model, const int32_t *ids, int tokens, int
             weigh(model, x + (size_t)weighed * d, ready - weighed, odds + (size_t)weighed * width, scratch);
         weighed = ready;
     }
-    if (model->exit) read_hot(model, positions, x, guesses, tokens, room, odds, scratch);
+    if (model->exit) {
+        Last last = {layers, layers + qkv_size, stride, odds}; /* what the layer before needs no more */
+        read_hot(model, positions, x, guesses, tokens, 0, room, &last, scratch);
+        if (scratch->gathered) finish_hot(model, &last, scratch);
+    }
     return odds;
 }
 
