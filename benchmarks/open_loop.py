@@ -38,6 +38,7 @@ class Connection(asyncio.Protocol):
         self.busy = False
         self.received = bytearray()
         self.whole = 0  # bytes of the answer, once its head is known
+        self.closes = False  # whether it is the last over this connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -56,6 +57,7 @@ class Connection(asyncio.Protocol):
             if end < 0:
                 return
             head = bytes(self.received[:end]).lower()
+            self.closes = b"\r\nconnection: close" in head
             self.whole = end + 4 + int(head.partition(b"content-length:")[2].split(b"\r\n")[0])
         if len(self.received) >= self.whole:
             self.busy = False
@@ -81,6 +83,7 @@ class Client:
         self.rng = random.Random(plan.get("seed", 1))
         self.free: deque[Connection] = deque()  # in turn, so that none is idle for long
         self.open = 0
+        self.again: set[asyncio.Future[None]] = set()  # connections that take the place of those that were closed
         self.sent = 0
         self.closed_loop = False
         # phase -> outcome -> [when it was due, seconds into the phase; seconds until the answer]
@@ -98,6 +101,10 @@ class Client:
         self.note(connection, outcome_of(bytes(connection.received)))
         if connection.transport is None or connection.transport.is_closing():
             return
+        if connection.closes:
+            connection.transport.close()
+            self.again.add(asyncio.ensure_future(self.connect_one()))
+            return
         if self.closed_loop:
             connection.send(self.next(), time.perf_counter(), connection.phase)
         else:
@@ -107,11 +114,13 @@ class Client:
         self.sent += 1
         return self.payloads[self.sent % len(self.payloads)]
 
+    async def connect_one(self) -> None:
+        self.open += 1
+        await asyncio.get_running_loop().create_connection(lambda: Connection(self), "127.0.0.1", self.port)
+
     async def connect(self, count: int) -> None:
-        loop = asyncio.get_running_loop()
         while self.open < count:
-            self.open += 1
-            await loop.create_connection(lambda: Connection(self), "127.0.0.1", self.port)
+            await self.connect_one()
         # An answer over the last one means that the service has taken all of them.
         self.started[""] = time.perf_counter()
         last = self.free.pop()

@@ -22,6 +22,7 @@ import pytest
 from tests.inference.small_model import SmallRuntime, small_engine
 from tests.server.conftest import NO_LIMIT, Client, settings_of
 from tests.server.live import running
+from tests.server.test_gate import call, read_answer
 from vedette.http_request import HTTPRequest
 from vedette.inference import check_stage
 from vedette.inference.async_waf_service import AsyncWAFService
@@ -228,14 +229,14 @@ async def test_answers_are_made_ready_earlier_while_the_loop_is_late():
 
         assert seconds_left(1.0) == pytest.approx(0.975)
         assert seconds_left(0.1) == pytest.approx(0.09)
-        service.observe_loop_lag(0.2)
-        assert seconds_left(1.0) == pytest.approx(0.6)  # two turns, one to notice it and one to tell it
+        service.observe_loop_lag(0.1)
+        assert seconds_left(1.0) == pytest.approx(0.7)  # three turns: to notice it, to tell it, and a longer one
         assert seconds_left(0.1) == pytest.approx(0.05)
         waiting = asyncio.create_task(service.check(request, deadline_s=0.7))
         while not service.queue_stats().in_flight_batches:
             await asyncio.sleep(0.001)
         for _ in range(3):  # what is known already makes nothing that waits late
-            service.observe_loop_lag(0.2)
+            service.observe_loop_lag(0.1)
             assert not waiting.done()
         service.observe_loop_lag(0.4)
         assert (await waiting).degraded == "timed_out"
@@ -389,7 +390,13 @@ def test_more_large_bodies_than_can_wait_are_refused(monkeypatch):
         three = threading.Thread(target=lambda: waiting.extend(in_threads([lambda: client.post("/check", body)] * 3)))
         three.start()
         wait_for(lambda: client.routes._decoding == 3)
-        assert outcome(client.post("/check", body)) == "overloaded"
+        with socket.create_connection(("127.0.0.1", client.port), timeout=30) as conn:
+            conn.sendall(call(body=body))
+            head, _ = read_answer(conn)
+            assert head.startswith(b"HTTP/1.1 503")
+            assert b"connection: close" not in head  # all of it was read: the connection is as good as before
+            conn.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert read_answer(conn)[0].startswith(b"HTTP/1.1 200")
         held.set()
         three.join(60)
         assert {outcome(answer) for answer in waiting} == {"verdict"}

@@ -29,11 +29,12 @@ ON_LOOP_PIECES = 100  # unless it falls into so many arguments, members or cooki
 _ALWAYS_ON_LOOP_BYTES = 1024  # not worth counting; at worst 250 pieces
 INLINE_TOKENS = 256  # so many are run on the event loop: 1 to 2 ms, where to wake a thread costs a tenth of one
 SLICE_TOKENS = 8192  # a request's share of a batch; a large one waits its turn again after each
-# An answer is due this long before its deadline, or twice as long as the event loop was late of late, at most such a
-# share of the time there is: one turn until the end of the wait is noticed, one until whoever waited has the word.
-# Inference stops as long before that again, so that a partial answer is in time too.
+# An answer is due this long before its deadline, or three times as long as the event loop was late of late, at most
+# such a share of the time there is: one turn until the end of the wait is noticed, one until whoever waited has the
+# word, and one more as no turn is as long as the one before. Inference stops as long before that again, so that a
+# partial answer is in time too.
 _MARGIN_S, _MARGIN_SHARE = 0.025, 0.1
-_TURNS, _LATE_SHARE = 2, 0.5
+_TURNS, _LATE_SHARE = 3, 0.5
 _LATE_KEPT = 0.9  # of a lag, at each new one; the monitor tells twenty a second
 STUCK_AFTER_S = 20.0  # a batch takes milliseconds, on a starved machine a second: a thread that runs so long hangs
 _LARGE_WAITING = 64  # large requests that wait for the parsing thread

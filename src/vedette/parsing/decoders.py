@@ -29,9 +29,10 @@ _ENTITY = re.compile(r"&(?:#0{0,32}([0-9]{1,7});?|#[xX]0{0,32}([0-9A-Fa-f]{1,6})
 _UTF7_RUN = re.compile(r"\+(A[A-Za-z0-9+/]{2,64})-?")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\-]{12,}={0,2}\Z")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_WS = re.compile(r"\s+")
 # Bytes that begin no valid sequence: continuation bytes, bytes beyond Unicode, lead bytes with nothing to lead.
 _STRAY = re.compile(rb"(?:[\x80-\xbf\xf5-\xff]|[\xc2-\xf4](?![\x80-\xbf]))*")
+_BYTES_OF_UTF8 = bytes([b"ABC"[(byte >= 0x80) + (0xC2 <= byte <= 0xF4)] for byte in range(256)])
+_BEGINS = b"CB"  # a first byte and another behind it, as that table has them
 _UTF8_AS_LATIN1 = re.compile(
     "(?:[\u00c2-\u00df][\u0080-\u00bf]|[\u00e0-\u00ef][\u0080-\u00bf]{2}|[\u00f0-\u00f4][\u0080-\u00bf]{3})+"
 )
@@ -160,7 +161,7 @@ def _utf7_run(match: re.Match[str]) -> str:
 
 def mojibake(text: str) -> str:
     """Undo one encoding too many: UTF-8 that was read as Latin-1."""
-    if text.isascii() or text.encode("latin-1", "ignore").isascii():
+    if text.isascii() or _BEGINS not in text.encode("latin-1", "ignore").translate(_BYTES_OF_UTF8):
         return text
     return _UTF8_AS_LATIN1.sub(_as_utf8, text)
 
@@ -215,8 +216,8 @@ def base64_text(text: str) -> str | None:
 
 def base64_bytes(text: str) -> bytes | None:
     """Decode `text` if its shape is base64 of at least 9 bytes, else None. Line breaks inside are skipped."""
-    if len(text) > 76 and _WS.search(text):
-        text = _WS.sub("", text)
+    if len(text) > 76:
+        text = "".join(text.split())
     if not _BASE64.match(text):
         return None
     bare = text.rstrip("=").replace("-", "+").replace("_", "/")

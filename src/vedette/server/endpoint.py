@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from vedette.errors import RequestError, ServiceError
-from vedette.server.body import Disconnected, Receive, Send, may_still_be_sending, refuse_and_drain
+from vedette.server.body import Disconnected, Receive, Send, may_still_be_sending, read_body, refuse_and_drain
 from vedette.server.client_address import UNKNOWN, ClientAddresses
 from vedette.server.errors import JSON_TYPE, ApiError, from_vedette, new_request_id, send_error
 from vedette.sinks.metrics import Metrics
@@ -31,7 +31,7 @@ def too_many_calls() -> ApiError:
 class Call:
     """One call of the API: who calls, under which id, how long it has waited, and where its body comes from."""
 
-    __slots__ = ("believed", "caller", "headers", "receive", "request_id", "waited_s")
+    __slots__ = ("believed", "caller", "headers", "is_read", "receive", "request_id", "waited_s")
 
     def __init__(
         self,
@@ -48,6 +48,13 @@ class Call:
         self.request_id = request_id_of(self.headers)
         self.receive = receive
         self.waited_s = waited_s
+        self.is_read = False  # whether the whole body is here
+
+    async def read_body(self, limit: int) -> bytes:
+        """See `body.read_body`."""
+        data = await read_body(self.receive, self.headers, limit=limit)
+        self.is_read = True
+        return data
 
 
 Handler = Callable[[Call], Awaitable[bytes]]
@@ -98,7 +105,7 @@ async def _refuse(call: Call, send: Send, metrics: Metrics, error: ApiError) -> 
     if error.status != 503:  # which the service has counted already
         metrics.refused(_OUTCOMES.get(error.status, "invalid"))
     request_id = call.request_id or new_request_id()
-    if may_still_be_sending(call.headers):
+    if not call.is_read and may_still_be_sending(call.headers):
         await refuse_and_drain(call.receive, send, error, request_id)
     else:
         await send_error(send, error, request_id)

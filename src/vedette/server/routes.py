@@ -24,7 +24,7 @@ from vedette.errors import Overloaded, RequestError
 from vedette.inference.async_waf_service import AsyncWAFService, UnderWay
 from vedette.inference.rate_limiter import Decision, RequestLimits
 from vedette.inference.redis_limits import RedisLimits
-from vedette.server.body import Receive, Send, read_body, too_large
+from vedette.server.body import Receive, Send, too_large
 from vedette.server.client_address import ClientAddresses
 from vedette.server.endpoint import Call, Handler, answer_post
 from vedette.server.errors import ApiError
@@ -104,7 +104,7 @@ class CheckRoutes:
     async def _check(self, call: Call) -> bytes:
         redis = self._redis
         self._limit(self._limits.hit(call.caller) if redis is None else await redis.hit(call.caller), 1)
-        data = await read_body(call.receive, call.headers, limit=self._max_bytes)
+        data = await call.read_body(self._max_bytes)
         waited_s = call.waited_s
         if len(data) <= INLINE_BYTES:
             reading = read_check(data, call.caller, believed=call.believed)
@@ -121,7 +121,7 @@ class CheckRoutes:
         started = time.perf_counter()
         redis = self._redis
         self._limit(self._limits.hit(call.caller) if redis is None else await redis.hit(call.caller), 1)
-        data = await read_body(call.receive, call.headers, limit=self._max_bytes)
+        data = await call.read_body(self._max_bytes)
 
         def read() -> list[Reading]:
             return read_batch(data, call.caller, believed=call.believed, max_batch=self._max_batch)
