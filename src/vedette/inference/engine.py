@@ -364,7 +364,7 @@ def _share_of_signs(text: str) -> float:
 
 def new_request_id() -> str:
     """Return 32 hexadecimal digits that sort by time: 48 bits of milliseconds, then random (as UUIDv7, RFC 9562)."""
-    return f"{(time.time_ns() // 1_000_000) << 80 | _random.getrandbits(80):032x}"
+    return "%032x" % (time.time_ns() // 1_000_000 << 80 | _random.getrandbits(80))
 
 
 def load_engine(settings: Settings) -> Engine:
