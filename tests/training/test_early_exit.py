@@ -84,3 +84,13 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
     for nonsense in (-3, "low", float("nan"), float("inf"), True):
         with pytest.raises(BundleError, match="exit_below"):
             DetectorConfig(400, exit_below=nonsense)  # type: ignore[arg-type]
+
+
+def test_in_training_every_token_is_read_to_the_end() -> None:
+    rows = some_rows()
+    model = detector(rows)
+    early = AnomalyDetector(replace(model.config, exit_below=100.0))
+    early.load_state_dict(model.state_dict(), strict=False)
+    with torch.no_grad():
+        assert not torch.allclose(early.eval()(texts(rows))[0], model(texts(rows))[0], atol=1e-3)
+        torch.testing.assert_close(early.train()(texts(rows))[0], model(texts(rows))[0], atol=1e-4, rtol=1e-4)

@@ -10,8 +10,8 @@ read off the same run that made it.
 
 Hardly a token of harmless text needs the last layer. With an early exit a small head tells of each token, before that
 layer, how likely an attack it is; those that are surely harmless leave there (token-level early exit; Li et al.,
-"Accelerating BERT Inference for Sequence Labeling via Early-Exit", 2021). `forward` computes what comes out; the native
-backend also saves the work.
+"Accelerating BERT Inference for Sequence Labeling via Early-Exit", 2021), but not in training. `forward` computes what
+comes out; the native backend also saves the work.
 
 Attention is written as plain matrix products: the exported graph then quantises to int8 whole, and any pair of
 (batch, tokens) shapes runs through it.
@@ -143,7 +143,7 @@ class AnomalyDetector(nn.Module):
     def token_odds(self, ids: Tensor) -> Tensor:
         """Ids (B, T) -> log-odds of each attack class for each token (B, T, C - 1), -1e4 and less beside text."""
         hidden, odds, masked = self.read(ids)
-        if self.exit is not None:
+        if self.exit is not None and not self.training:
             guesses = self.exit(hidden).unsqueeze(-1)
             odds = torch.where(guesses < self.config.exit_below, guesses - self.exit_share, odds)
         return odds + masked

@@ -49,7 +49,7 @@ PUBLISH_S = 1.0  # how old what another worker tells of this one may be
 SWITCH_INTERVAL_S = 0.001
 # Requests leave nothing behind that refers to itself, so the garbage collector hardly ever finds anything; Python's own
 # 700 objects are what a large request makes.
-COLLECT_AFTER = 20_000, 10, 10
+COLLECT_AFTER = 5_000, 10, 10
 _log = structlog.get_logger(__name__)
 DESCRIPTION = (
     "Send a request as you received it, get a verdict: attack or not, which kind, in which field, and why. "
