@@ -103,7 +103,9 @@ class Client:
             return
         if connection.closes:
             connection.transport.close()
-            self.again.add(asyncio.ensure_future(self.connect_one()))
+            again = asyncio.ensure_future(self.connect_one())
+            self.again.add(again)
+            again.add_done_callback(self.again.discard)
             return
         if self.closed_loop:
             connection.send(self.next(), time.perf_counter(), connection.phase)
@@ -116,7 +118,11 @@ class Client:
 
     async def connect_one(self) -> None:
         self.open += 1
-        await asyncio.get_running_loop().create_connection(lambda: Connection(self), "127.0.0.1", self.port)
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: Connection(self), "127.0.0.1", self.port)
+        except OSError:
+            self.open -= 1
+            raise
 
     async def connect(self, count: int) -> None:
         while self.open < count:

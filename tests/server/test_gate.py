@@ -139,6 +139,25 @@ def test_no_turn_is_long_where_calls_wait_in_line():
     assert tasks.longest_s > 0.1
 
 
+def test_what_waits_in_line_makes_nobody_older_who_comes_later():
+    loop = Loop(0.5, in_line=True)
+    loop.flood(1000, 1)
+    loop.turn([loop.clock.now] * 1000)
+    for _ in range(7):  # in which nobody comes
+        loop.turn([])
+    assert len(loop.gate._line) > 100
+    loop.waits.clear()
+    loop.guesses.clear()
+    came = loop.clock.now
+    loop.turn([came])
+    while loop.soon:
+        last, answered = loop.clock.now, len(loop.waits)
+        loop.turn([])
+    assert loop.guesses[-1] == pytest.approx(loop.clock.now - loop.serve_s - came, abs=0.04)
+    assert answered <= len(loop.waits)
+    assert loop.gate.held_up_s() <= loop.clock.now - last + 0.001
+
+
 def test_who_fails_in_line_holds_up_nobody():
     loop = Loop(0.5, in_line=True)
     for fails in (True, False):

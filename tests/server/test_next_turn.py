@@ -1,7 +1,8 @@
-"""Checks that a turn of the loop has no room for are answered in the next one, as they would have been in this."""
+"""Checks that a turn of the loop has no room for wait in line, and are answered as they would have been at once."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import time
@@ -10,6 +11,7 @@ import pytest
 
 from tests.server.conftest import NO_LIMIT, Client, settings_of
 from tests.server.live import exchange, running
+from tests.server.test_gate import read_answer
 from tests.server.test_routes import EVIL, GOOD, LIMITED, post_bytes, refused
 from vedette.inference.check_stage import ON_LOOP_BYTES
 from vedette.server import protocol
@@ -87,6 +89,53 @@ def test_a_client_that_is_gone_takes_no_place_with_it(client, no_room):
     while no_room[-1].waiting or len(no_room) == before:
         assert time.monotonic() < deadline, no_room[-1].waiting
         time.sleep(0.01)
+
+
+@pytest.fixture
+def line(monkeypatch):
+    """Calls that wait in line, each of which is answered when it is called."""
+    held = []
+
+    def hold(gate, answer):
+        loop = asyncio.get_running_loop()
+        held.append(lambda: loop.call_soon_threadsafe(answer))
+        loop.call_soon(gate._has_read)
+
+    monkeypatch.setattr(Gate, "serve_later", hold)
+    return held
+
+
+def wait_for_line(line, count):
+    until = time.monotonic() + 10
+    while len(line) < count:
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
+def test_what_is_left_behind_in_line_answers_no_later_request(client, line):
+    good, evil = (post_bytes(json.dumps(body).encode()) for body in (GOOD, {**EVIL, "deadline_ms": 300}))
+    with socket.create_connection(("127.0.0.1", client.port), timeout=30) as connection:
+        connection.sendall(good + good)  # a pipeline is the application's, but its first call stood in line
+        assert [b'"allow"' in read_answer(connection)[1] for _ in range(2)] == [True, True]
+        time.sleep(0.4)
+        connection.sendall(evil)
+        wait_for_line(line, 2)
+        line[0]()
+        time.sleep(0.05)
+        line[1]()
+        assert b'"action":"block"' in read_answer(connection)[1]
+
+
+def test_what_a_call_waited_in_line_counts_where_it_goes_from_there(client, line):
+    good, evil = (post_bytes(json.dumps(body).encode()) for body in (GOOD, {**EVIL, "deadline_ms": 300}))
+    with socket.create_connection(("127.0.0.1", client.port), timeout=30) as connection:
+        connection.sendall(evil)
+        wait_for_line(line, 1)
+        time.sleep(0.4)
+        connection.sendall(good)
+        assert b'"degraded":"timed_out"' in read_answer(connection)[1]
+        assert b'"degraded":null' in read_answer(connection)[1]
+        line[0]()
 
 
 def test_a_check_that_has_waited_too_long_is_refused(client, monkeypatch):

@@ -144,8 +144,11 @@ class NativeRuntime:
         d = config.d_model
         out = array("exit.out.weight", 1, d)[0]
         bias = float(array("exit.out.bias", 1)[0] + out @ array("exit.norm.bias", d))
+        weights = (out * array("exit.norm.weight", d)).astype(np.float32)
+        if not (np.isfinite(weights).all() and np.isfinite(np.float32(bias))):
+            raise ValueError("the early exit computes with something that is no number")
         share = math.log(len(attack_indexes(config.classes)))
-        return self._pointer(out * array("exit.norm.weight", d)), bias, config.exit_below, share
+        return self._pointer(weights), bias, config.exit_below, share
 
     def _linear(self, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> _Linear:
         """Weights (N, K) -> 16-bit integers (N / 16, K / 2, 16, 2), so large that no sum of K products overflows."""

@@ -9,7 +9,7 @@
    are computed in single precision. A row's result does not depend on its neighbours, unless it is of the same long text.
 
    Where the model has an early exit, the last layer runs only around the tokens that are not told to be harmless before
-   it (model/early_exit.py).
+   it (EarlyExit in model/anomaly_detector.py).
 
    Needs AVX2 and FMA, which vedette_supported() tells of; runtime_native.py is the caller and lays the weights out. */
 
@@ -65,7 +65,7 @@ struct Model {
 typedef struct {
     float *x;       /* [tokens][d_model] residual stream */
     float *qkv;     /* [tokens][3 d_model] */
-    float *wide;    /* [tokens][max(d_ff, d_model)] */
+    float *wide;    /* [tokens][max(d_ff, d_model, odds.outputs)] */
     float *keys;    /* [d_model][tokens + SPARE] keys, transposed; of all heads, or the first part of one */
     float *odds;    /* [tokens][odds.outputs] */
     float *mixes;   /* [tokens][d_model] of tokens that the last layer reads, gathered, */
@@ -531,7 +531,8 @@ static void finish_hot(const Model *model, const Last *last, Scratch *scratch) {
 }
 
 /* From what all layers but the last made of the `count` tokens of a text from token `base` on, and the guesses -> odds,
-   some of them once finish_hot() was called. `room`: tokens of the scratch. */
+   some of them once finish_hot() was called, which overwrites the scratch: where `last` lies in it, all that the texts
+   read so may gather has room at once. `room`: tokens of the scratch. */
 static void read_hot(const Model *model, const int32_t *positions, const float *x, const float *guesses, int count,
                      int base, int room, const Last *last, Scratch *scratch) {
     int d = model->d_model, width = model->odds.outputs, window = model->window, from = 0, to = 0;
@@ -636,6 +637,7 @@ int vedette_supported(void) {
 static int take_scratch(const Model *model, int room, Scratch *scratch) {
     int d = model->d_model;
     int wide = model->d_ff > d ? model->d_ff : d, odds = model->odds.outputs;
+    if (wide < odds) wide = odds;
     size_t floats = (size_t)room * (6 * d + wide + odds + 2) + (size_t)d * (room + SPARE) + 2 * scores_width(model) + d;
     size_t whole_numbers = (size_t)room * (3 * sizeof(int32_t) + (wide + model->d_ff / 2) * sizeof(int16_t));
     scratch->x = malloc(floats * sizeof(float) + whole_numbers);
@@ -789,7 +791,7 @@ static int may_run_at_once(const Model *model, const Row *rows, int parts, int r
 }
 
 /* Tokens of a text of several rows, each computed once, with its neighbours beyond the ends of the row: layer by layer
-   as far as those that it sees are there. -> odds [tokens][odds.outputs], in memory that the caller has to free; NULL
+   as far as those that it sees are there, and the last one, where there is an early exit, at the end. -> odds [tokens][odds.outputs], in memory that the caller has to free; NULL
    where that is short. `context` of the scratch is the text's. */
 static float *weigh_long(const Model *model, const int32_t *ids, int tokens, int room, Scratch *scratch) {
     int d = model->d_model, size = d / model->n_heads, width = model->odds.outputs;

@@ -2,9 +2,9 @@
 
 In each turn the loop reads what came on all connections, answers small calls on the way for as long as that takes
 little (`has_room_in_this_turn`), and then answers other small ones, which wait in a line, for `SERVE_S` at most
-(`serve_later`): so no turn is long, and timers are kept. Larger calls have their first step each when the loop has
-read. Under a flood calls wait in the kernel for the turn before to end, and in the line. The gate knows how long that
-turn took and at which pace calls have their turns; a call that would wait longer than `max_wait_s` is refused
+(`serve_later`): so no turn grows long by them, and timers are kept. Larger calls have their first step each when the
+loop has read. Under a flood calls wait in the kernel for the turn before to end, and in the line. The gate knows how
+long that turn took and at which pace calls have their turns; a call that would wait longer than `max_wait_s` is refused
 when its head is here, at a tenth of what a check costs, before its body is parsed; one that did wait longer, because
 the pace was not kept, is refused when its turn comes. A burst after silence passes whole, since nothing waited before
 it and the pace tells how long it will take.
@@ -15,7 +15,7 @@ whoever does not come later, as `Retry-After` asks.
 
 What a call has waited is part of its deadline: what cannot be in time is not worked for.
 
-Cost: two readings of the clock for each call that waits, one for a call that is answered on the way.
+Cost: three or four readings of the clock for each call that waits, one or two for a call that is answered on the way.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ class Gate:
         self._line: deque[Callable[[], None]] = deque()
         self._is_serving = False  # whether the line will have its turn
         self._is_reading = False  # whether the loop reads from connections, and the first call was seen,
+        self._has_read_in_turn = False  # or it has been, since the line was served last,
         self._reading_since = 0.0  # since when it does, or when it last did,
         self._read_s = 0.0  # and how long that took
         self._arrived_at = 0.0  # calls that are read now came after this
@@ -108,7 +109,7 @@ class Gate:
         """Note that the loop reads, and return the time."""
         now = self._clock()
         if not self._is_reading:
-            self._is_reading = True
+            self._is_reading = self._has_read_in_turn = True
             self._arrived_at = self._reading_since if self._still_busy else now
             self._reading_since = now
         return now
@@ -140,6 +141,10 @@ class Gate:
             self._call_soon(self._look_again)
         return now - since
 
+    def waited_s(self, since: float) -> float:
+        """For how many seconds a call that `entered` has waited."""
+        return self._clock() - since
+
     def _look_again(self) -> None:
         """Runs when the loop has read once more: what is read from now on was not held up by the turn before."""
         self._still_busy = False
@@ -152,9 +157,13 @@ class Gate:
             self._call_soon(self._serve)
 
     def _serve(self) -> None:
+        now = self._clock()
+        if not self._has_read_in_turn:  # there was nothing to read: a turn has begun all the same
+            self._reading_since = now
+        self._has_read_in_turn = False
         self._has_read()
         self._still_busy = False
-        ends = self._clock() + SERVE_S
+        ends = now + SERVE_S
         try:
             while self._line:
                 self._line.popleft()()

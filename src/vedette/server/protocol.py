@@ -13,11 +13,11 @@ A slow client costs one idle socket and a timer that looks at it every few secon
 queue; a client that closes its sending side is closed. Requests pay three assignments for all this.
 
 It also has shorter ways for the hot endpoints. A whole POST of at most 64 KiB to a path in the application's `at_once`
-is handed to a plain function and answered in the callback that read it, or in the next turn of the loop where this one
-has answered enough: no scope, no cycle, no task, no timer. Only if that function has to wait (or to refuse) does the
-request become one of ASGI, whose application says the rest. And the
-ASGI extension ``vedette.answer`` writes a whole JSON answer to the socket at once, where two ASGI messages become two
-system calls. Under any other server the endpoints use messages.
+is handed to a plain function and answered in the callback that read it, or, where this turn of the loop has answered
+enough, in line (see `gate`): no scope, no cycle, no task, no timer. Only if that function has to wait (or to refuse)
+does the request become one of ASGI, whose application says the rest. And the ASGI extension ``vedette.answer`` writes a
+whole JSON answer to the socket at once, where two ASGI messages become two system calls. Under any other server the
+endpoints use messages.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
@@ -59,6 +59,13 @@ _heads: tuple[list[tuple[bytes, bytes]] | None, bytes] = None, b""  # what all h
 _JSON_HEAD = b"content-type: application/json\r\ncontent-length: "
 
 
+class _Deferred(NamedTuple):
+    """A call that waits in line, and since when."""
+
+    handler: AtOnce
+    since: float
+
+
 class BoundedHttpProtocol(HttpToolsProtocol):
     """One connection."""
 
@@ -68,7 +75,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._at_once: dict[bytes, AtOnce] = getattr(self.app, "at_once", {})
         self._handler: AtOnce | None = None  # of the request that is being read, where it goes the short way
         self._later = False  # whether it is answered in the next turn,
-        self._deferred: AtOnce | None = None  # and its handler once it was read
+        self._deferred: _Deferred | None = None  # and the call once it was read
         self._body = b""
         self._answered_at: float | None = None  # since when the connection is idle, after a short answer
         self._last = False
@@ -260,18 +267,18 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return
         self._last |= not self.parser.should_keep_alive()
         if self._later and self._gate is not None:
-            self._deferred = handler
-            self._gate.serve_later(partial(self._answer_deferred, self._gate.entered()))
+            self._deferred = call = _Deferred(handler, self._gate.entered())
+            self._gate.serve_later(partial(self._answer_deferred, call))
         else:
             self._answer(handler, 0.0 if self._gate is None else self._gate.held_up_s())
 
-    def _answer_deferred(self, since: float) -> None:
-        """Answer the request that was read in a turn that had answered enough, if it is still to be answered here."""
-        handler, gate = self._deferred, self._gate
+    def _answer_deferred(self, call: _Deferred) -> None:
+        """Answer a request that was read in a turn that had answered enough, if it is still to be answered here."""
+        gate = self._gate
         if gate is None:
             return
-        waited_s = gate.started(since)
-        if handler is None:
+        waited_s = gate.started(call.since)
+        if self._deferred is not call:
             return
         self._deferred = None
         if self.transport.is_closing():
@@ -279,11 +286,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if gate.too_late(self.url, waited_s):
             self._answer_by(self.app, full=True)
         else:
-            self._answer(handler, waited_s)
+            self._answer(call.handler, waited_s)
 
     def _queue_deferred(self) -> None:
-        """Leave a request that waits for the next turn to the application, as another one is read behind it: a pipeline
-        has one answer a turn."""
+        """Leave a request that waits in line to the application, as another one is read behind it: a pipeline has one
+        answer a turn."""
+        if self._deferred is not None and self._gate is not None:
+            self._rested_s = self._gate.waited_s(self._deferred.since)  # which is part of its deadline there too
         self._deferred = None
         if self.transport.is_closing():
             return

@@ -88,7 +88,7 @@ def _fit(
 
 @torch.no_grad()
 def _level(head: EarlyExit, detector: AnomalyDetector, batches: Batches, attacks: list[int], below: float) -> float:
-    """Lower the guesses so that tokens of harmless rows that leave say together what they would have said; return
+    """Shift the guesses so that tokens of harmless rows that leave say together what they would have said; return
     the border that `below` becomes."""
     guessed = said = 0.0
     for _ in range(_LEVELLED):

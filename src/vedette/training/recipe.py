@@ -60,7 +60,7 @@ def train_model(data: Path, run: Path, plan: TrainPlan, log: Log, progress: Prog
     log(f"{len(rows)} rows, {int((rows.label == 0).sum())} harmless, {tokens:.1f} tokens each")
     teachers = train_teachers(rows, tokenizer.vocab_size, plan, run, log, progress)
     student = distil(teachers, rows, plan, run, log, progress)
-    if plan.exit_steps:
+    if plan.exit_steps and plan.n_layers > 1:
         student = add_early_exit(student, rows, teachers[0].sampler.hard, plan, run, log, progress)
     return Trained(student, tokenizer, rows, bags, plan)
 

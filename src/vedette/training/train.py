@@ -66,7 +66,7 @@ class TrainPlan:
     distil_steps: int = 500
     distil_batch: int = 256
     distil_rate: float = 5e-4
-    exit_steps: int = 1_000  # 0: every token is read to the end
+    exit_steps: int = 1_000  # 0, or a single layer: every token is read to the end
     exit_rate: float = 1e-2
     exit_below: float = -3.0  # careful log-odds of an attack below which a token is not read by the last layer
     seed: int = 7
