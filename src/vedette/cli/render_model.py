@@ -18,13 +18,14 @@ _MAX_CHARS = 400
 def render_bundle(console: Console, bundle: Bundle) -> None:
     """Print what the bundle is, what it holds, and what it was made of."""
     config, calibration = bundle.config, bundle.calibration
+    early = "" if config.exit_below is None else "; early exit before the last layer"
     facts = {
         "version": bundle.version,
         "path": str(bundle.path),
         "created": bundle.manifest.created or "unknown",
         "architecture": (
             f"Transformer encoder: {config.n_layers} layers, d={config.d_model}, {config.n_heads} heads, "
-            f"feed-forward {config.d_ff}; {config.vocab_size:,} tokens, windows of {config.max_tokens}"
+            f"feed-forward {config.d_ff}; {config.vocab_size:,} tokens, windows of {config.max_tokens}{early}"
         ),
         "classes": ", ".join(config.classes),
         "vocabulary": f"sha256 {bundle.manifest.vocab_sha256}",

@@ -47,8 +47,8 @@ PUBLISH_S = 1.0  # how old what another worker tells of this one may be
 # A thread that parses a large body holds the interpreter for so long before the event loop gets it. Python's own 5 ms
 # would be a pause at every call of the loop into the system.
 SWITCH_INTERVAL_S = 0.001
-# Requests leave nothing behind that refers to itself, so the garbage collector hardly ever finds anything; Python's own
-# 700 objects are what a large request makes.
+# A small check leaves nothing behind that refers to itself, so the garbage collector seldom finds anything; Python's
+# own 700 objects are what a large request makes.
 COLLECT_AFTER = 5_000, 10, 10
 _log = structlog.get_logger(__name__)
 DESCRIPTION = (

@@ -52,9 +52,7 @@ def distil(
     sampler.decide(np.flatnonzero(rows.label > 0))  # all rows of bags too: the teachers say which of them attack
     batches, attacks = sampler.batches(plan.distil_batch), attack_indexes(average.config.classes)
     for step in range(plan.distil_steps):
-        share = min(1.0, (step + 1) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / plan.distil_steps))
-        for group in optimizer.param_groups:
-            group["lr"] = plan.distil_rate * (0.02 + 0.98 * share)
+        set_rate(optimizer, plan.distil_rate, step, plan.distil_steps, _WARM_UP)
         ids, labels = (torch.from_numpy(part).to(first.device) for part in next(batches))
         with torch.no_grad():
             told = [teacher(ids)[0] for teacher in teachers]
@@ -71,6 +69,13 @@ def distil(
     torch.save(average.state_dict(), kept)
     log(f"distilled from {len(teachers)} teachers in {plan.distil_steps} steps")
     return average.eval()
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float, step: int, steps: int, warm_up: int) -> None:
+    """Set the learning rate of `step` (from 0): linear warm-up to `rate`, then a cosine down to a fiftieth of it."""
+    share = min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * step / steps))
+    for group in optimizer.param_groups:
+        group["lr"] = rate * (0.02 + 0.98 * share)
 
 
 def _distance(logits: Tensor, told: list[Tensor], harmless: Tensor, attacks: list[int]) -> Tensor:

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from vedette.model.anomaly_detector import AnomalyDetector, EarlyExit
 from vedette.model.detector_config import MASKED, attack_indexes
+from vedette.training.distil import set_rate
 from vedette.training.rows import Rows, Sampler
 from vedette.training.train import Log, Progress, TrainPlan
 
@@ -69,9 +70,7 @@ def _fit(
     sampler.decide(np.flatnonzero(rows.label > 0))
     batches, attacks = sampler.batches(plan.batch), [index - 1 for index in attack_indexes(detector.config.classes)]
     for step in range(plan.exit_steps):
-        share = min(1.0, (step + 1) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / plan.exit_steps))
-        for group in optimizer.param_groups:
-            group["lr"] = plan.exit_rate * (0.02 + 0.98 * share)
+        set_rate(optimizer, plan.exit_rate, step, plan.exit_steps, _WARM_UP)
         ids, _ = next(batches)
         with torch.no_grad():
             hidden, odds, masked = detector.read(torch.from_numpy(ids).to(device))
