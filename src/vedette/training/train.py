@@ -39,7 +39,7 @@ Progress = Callable[[int, int, str], None]
 class TrainPlan:
     """All choices of a run: `steps` batches of `batch` windows for each teacher, then `distil_steps` for the student.
 
-    With one teacher it is the result itself.
+    There are as many teachers as `noise` has numbers; with one teacher it is the result itself.
     """
 
     corpus: CorpusPlan = field(default_factory=CorpusPlan)
@@ -62,10 +62,10 @@ class TrainPlan:
     hard_every: int = 2_500
     hard_sample: int = 50_000
     hard_keep: float = 0.16
-    teachers: int = 2
-    distil_steps: int = 500
-    distil_batch: int = 256
-    distil_rate: float = 5e-4
+    noise: tuple[float, ...] = (0.0, 0.15, 0.15, 0.3)  # for each teacher, share of harmless rows that are torn apart
+    distil_steps: int = 2_000
+    distil_batch: int = 512
+    distil_rate: float = 7e-4
     exit_steps: int = 1_000  # 0, or a single layer: every token is read to the end
     exit_rate: float = 1e-2
     exit_below: float = -3.0  # careful log-odds of an attack below which a token is not read by the last layer
@@ -109,7 +109,9 @@ def learn_vocabulary(bags: list[Bag], run: Path, plan: TrainPlan) -> HTTPTokeniz
 class Trainer:
     """The steps of one teacher, resumable from its `checkpoint` in the run directory."""
 
-    def __init__(self, rows: Rows, vocab_size: int, plan: TrainPlan, checkpoint: Path, log: Log) -> None:
+    def __init__(
+        self, rows: Rows, vocab_size: int, plan: TrainPlan, checkpoint: Path, log: Log, noise: float = 0.0
+    ) -> None:
         torch.manual_seed(plan.seed)
         self.rows, self.plan, self.checkpoint, self.log = rows, plan, checkpoint, log
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -120,7 +122,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), plan.learning_rate, betas=(0.9, 0.98), weight_decay=plan.weight_decay
         )
-        self.sampler = Sampler(rows, np.random.default_rng(plan.seed), plan.max_tokens)
+        self.sampler = Sampler(rows, np.random.default_rng(plan.seed), plan.max_tokens, noise=noise)
         self.loss = nn.CrossEntropyLoss(label_smoothing=plan.label_smoothing)
         self.step = 0
         self.decided = 0
@@ -260,14 +262,14 @@ def attack_margins(model: AnomalyDetector, rows: list[list[int]], device: str = 
 def train_teachers(
     rows: Rows, vocab_size: int, plan: TrainPlan, run: Path, log: Log, progress: Progress
 ) -> list[Trainer]:
-    """Train what differs in nothing but its seed, each to its end; the checkpoints stay in `run`."""
-    trainers = []
-    for number in range(plan.teachers):
+    """Train what differs in its seed and in its share of noise, each to its end; the checkpoints stay in `run`."""
+    trainers, teachers = [], len(plan.noise)
+    for number, noise in enumerate(plan.noise):
         own = replace(plan, seed=plan.seed + number)
-        trainer = Trainer(rows, vocab_size, own, run / f"checkpoint-{number + 1}.pt", log)
+        trainer = Trainer(rows, vocab_size, own, run / f"checkpoint-{number + 1}.pt", log, noise)
         if trainer.resume():
-            log(f"teacher {number + 1} of {plan.teachers}: resumed at step {trainer.step}")
-        trainer.train(lambda done, total, note, n=number: progress(done + n * total, plan.teachers * total, note))  # type: ignore[misc]
+            log(f"teacher {number + 1} of {teachers}: resumed at step {trainer.step}")
+        trainer.train(lambda done, total, note, n=number: progress(done + n * total, teachers * total, note))  # type: ignore[misc]
         trainers.append(trainer)
     return trainers
 
