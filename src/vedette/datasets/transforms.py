@@ -161,7 +161,7 @@ def split_word(text: str, rng: random.Random) -> str:
     head, space, tail = text.partition(" ")
     if len(head) < 2:
         return text
-    gap = rng.choice(("''", '""', "\\", "$@", "$*", "``", "$()", "${z}", "${_q}", "$1", "$u", "$(:)", "\\\n"))
+    gap = rng.choice(("''", '""', "\\", "$@", "$*", "``", "$()", "${z}", "${_q}", "$1", "$(:)", "\\\n"))
     cuts = set(rng.sample(range(1, len(head)), min(rng.choice((1, 1, 1, 2, 3)), len(head) - 1)))
     return "".join((gap if index in cuts else "") + char for index, char in enumerate(head)) + space + tail
 
@@ -169,7 +169,7 @@ def split_word(text: str, rng: random.Random) -> str:
 def quoted_pieces(text: str, rng: random.Random) -> str:
     """Pieces of the first word in quotes, which the shell takes off: "wh"o"am"i."""
     head, space, tail = text.partition(" ")
-    mark, out, index, inside = rng.choice("\"\"'"), "", 0, rng.random() < 0.6
+    mark, out, index, inside = rng.choice('""\''), "", 0, rng.random() < 0.6
     while index < len(head):
         piece = head[index : index + rng.randint(1, 3)]
         out += f"{mark}{piece}{mark}" if inside else piece
@@ -200,6 +200,11 @@ def masked(text: str, rng: random.Random) -> str:
 def braced(text: str, rng: random.Random) -> str:
     """The words of one plain command as a brace expansion: {cat,/etc/hosts}."""
     return "{" + text.replace(" ", ",") + ("" if " " in text else ",") + "}"
+
+
+def joined(text: str, rng: random.Random) -> str:
+    """Blanks as they arrive when they were encoded once more or not decoded: +, a tab, %20, %09."""
+    return text.replace(" ", rng.choice(("+", "+", "+", "\t", "\t", "%20", "%09", "  ")))
 
 
 def from_variables(text: str, rng: random.Random) -> str:
@@ -273,6 +278,6 @@ TRANSFORMS: dict[str, Transform] = {
     "rot13": rot13, "phps": php_string, "lenq": length_prefixed, "carets": carets, "ticks": backticks,
     "shq": shell_quotes, "wild": wildcards, "ifs": ifs, "lower": lowered, "upper": uppered, "wide": full_width,
     "dotless": dotless, "jsonesc": json_escape, "cutw": split_word, "pieces": quoted_pieces, "caret1": caret_each,
-    "mask": masked, "braced": braced, "vars": from_variables,
+    "mask": masked, "braced": braced, "joined": joined, "vars": from_variables,
 }  # fmt: skip
 """Every transform by the name that grammar files use."""
