@@ -161,7 +161,26 @@ def split_word(text: str, rng: random.Random) -> str:
     head, space, tail = text.partition(" ")
     if len(head) < 2:
         return text
-    gap = rng.choice(("''", '""', "\\", "$@", "$*", "``", "$()", "${z}", "${_q}", "$1", "$(:)", "\\\n"))
+    gap = rng.choice(
+        (
+            "''",
+            '""',
+            "\\",
+            "$@",
+            "$*",
+            "``",
+            "$()",
+            "${z}",
+            "${_q}",
+            "$1",
+            "$(:)",
+            "${@}",
+            "${*}",
+            "${@^}",
+            "${*//x}",
+            "\\\n",
+        )
+    )
     cuts = set(rng.sample(range(1, len(head)), min(rng.choice((1, 1, 1, 2, 3)), len(head) - 1)))
     return "".join((gap if index in cuts else "") + char for index, char in enumerate(head)) + space + tail
 
