@@ -156,6 +156,89 @@ def wildcards(text: str, rng: random.Random) -> str:
     return "".join("?" if char.isalpha() and rng.random() < 0.4 else char for char in text)
 
 
+def split_word(text: str, rng: random.Random) -> str:
+    """The first word cut in one to three places by the same thing that a shell drops: empty quotes, expansions."""
+    head, space, tail = text.partition(" ")
+    if len(head) < 2:
+        return text
+    gap = rng.choice(
+        (
+            "''",
+            '""',
+            "\\",
+            "$@",
+            "$*",
+            "``",
+            "$()",
+            "${z}",
+            "${_q}",
+            "$1",
+            "$(:)",
+            "${@}",
+            "${*}",
+            "${@^}",
+            "${*//x}",
+            "\\\n",
+        )
+    )
+    cuts = set(rng.sample(range(1, len(head)), min(rng.choice((1, 1, 1, 2, 3)), len(head) - 1)))
+    return "".join((gap if index in cuts else "") + char for index, char in enumerate(head)) + space + tail
+
+
+def quoted_pieces(text: str, rng: random.Random) -> str:
+    """Pieces of the first word in quotes, which the shell takes off: "wh"o"am"i."""
+    head, space, tail = text.partition(" ")
+    mark, out, index, inside = rng.choice('""\''), "", 0, rng.random() < 0.6
+    while index < len(head):
+        piece = head[index : index + rng.randint(1, 3)]
+        out += f"{mark}{piece}{mark}" if inside else piece
+        index, inside = index + len(piece), not inside
+    return (out if mark in out else f"{mark}{head}{mark}") + space + tail
+
+
+def caret_each(text: str, rng: random.Random) -> str:
+    """A caret between all the letters of cmd.exe's words: w^h^o^a^m^i."""
+    return " ".join("^".join(word) if word.isalnum() else word for word in text.split(" "))
+
+
+def masked(text: str, rng: random.Random) -> str:
+    """File names as patterns: most letters as ?, some in brackets, or the tail as *, the slashes left."""
+
+    def mask(name: str) -> str:
+        if len(name) > 2 and rng.random() < 0.15:
+            return name[: rng.randint(1, 2)] + "*"
+        share = rng.choice((0.3, 0.6, 0.9))
+        return "".join(
+            char if not char.isalnum() or rng.random() > share else f"[{char}]" if rng.random() < 0.12 else "?"
+            for char in name
+        )
+
+    return "/".join(mask(name) for name in text.split("/"))
+
+
+def braced(text: str, rng: random.Random) -> str:
+    """The words of one plain command as a brace expansion: {cat,/etc/hosts}."""
+    return "{" + text.replace(" ", ",") + ("" if " " in text else ",") + "}"
+
+
+def joined(text: str, rng: random.Random) -> str:
+    """Blanks as they arrive when they were encoded once more or not decoded: +, a tab, %20, %09."""
+    return text.replace(" ", rng.choice(("+", "+", "+", "\t", "\t", "%20", "%09", "  ")))
+
+
+def from_variables(text: str, rng: random.Random) -> str:
+    """A command whose first word is put together from variables: a=i;b=d;$a$b."""
+    head, space, tail = text.partition(" ")
+    count = min(len(head), rng.choice((1, 2, 2, 2, 3)))
+    cuts = [0, *sorted(rng.sample(range(1, len(head)), count - 1)), len(head)]
+    names = rng.sample(rng.choice(("abcdefgh", "xyzuvw", "ABCXYZ", "klmnpqrst")), count)
+    then = rng.choice((";", ";", ";", "; ", "&&", "\n"))
+    mark = rng.choice(("", "", "", "'", '"'))
+    call = rng.choice(("${}", "${}", "${{{}}}"))
+    sets = then.join(f"{n}={mark}{head[a:b]}{mark}" for n, a, b in zip(names, cuts, cuts[1:], strict=False))
+    return sets + then + "".join(call.format(name) for name in names) + space + tail
+
+
 def ifs(text: str, rng: random.Random) -> str:
     """Spaces spelled as the shell's field separator."""
     spelling = rng.choice(("${IFS}", "$IFS$9", "${IFS}", "$IFS", "${IFS%??}", "\t", "<"))
@@ -213,6 +296,7 @@ TRANSFORMS: dict[str, Transform] = {
     "pct": percent, "pctall": percent_all, "pct2": percent_twice, "jscat": js_concat, "rev": backwards,
     "rot13": rot13, "phps": php_string, "lenq": length_prefixed, "carets": carets, "ticks": backticks,
     "shq": shell_quotes, "wild": wildcards, "ifs": ifs, "lower": lowered, "upper": uppered, "wide": full_width,
-    "dotless": dotless, "jsonesc": json_escape,
+    "dotless": dotless, "jsonesc": json_escape, "cutw": split_word, "pieces": quoted_pieces, "caret1": caret_each,
+    "mask": masked, "braced": braced, "joined": joined, "vars": from_variables,
 }  # fmt: skip
 """Every transform by the name that grammar files use."""
