@@ -250,8 +250,8 @@ def _random_ascii(rng: random.Random) -> str:
 
 _SENSOR_ALPHABETS = (
     string.printable[:94], string.printable[:94], string.printable[:95], string.printable[:94].replace('"', ""),
-    string.ascii_lowercase + string.punctuation, string.punctuation, string.punctuation + string.digits,
-    string.ascii_letters + string.punctuation, string.digits + "!#$%&()*+,-./:;<=>?@[]^_`{|}~",
+    string.ascii_lowercase + string.punctuation, string.ascii_letters + string.punctuation, string.printable[:94],
+    string.ascii_lowercase + string.digits + "!#$%&()*+,-./:;<=>?@[]^_`{|}~",
     string.ascii_letters + string.digits + "!#$%&()*+,-./:;<=>?@[]^_`{|}~", string.printable[:94] + "\xa1\xa7\xb5\xdf",
     "".join(map(chr, range(33, 118))), "".join(map(chr, range(35, 127))), "".join(map(chr, range(0x21, 0x100))),
 )  # fmt: skip
@@ -320,8 +320,8 @@ def _framework_state(rng: random.Random) -> str:
     """A signed session of Rails or Django, a view state of ASP.NET, a Flask cookie: base64 with a known beginning."""
     words = [primitives.ident(rng) for _ in range(rng.randint(1, 5))]
     if rng.random() < 0.5:
-        pairs = b"".join(_ruby_text(word) + _ruby_text(primitives.benign_value(rng)) for word in words)
-        raw = b"\x04\x08{" + bytes((len(words) + 5,)) + pairs
+        texts = [text for word in words for text in (word, primitives.benign_value(rng))]
+        raw = b"\x04\x08{" + bytes((len(words) + 5,)) + b"".join(map(_ruby_text, texts, range(len(texts))))
         text = base64.b64encode(raw).decode()
         return text + rng.choice(("", "--" + rng.randbytes(20).hex()))
     if rng.random() < 0.5:
@@ -332,9 +332,9 @@ def _framework_state(rng: random.Random) -> str:
     return f"{text}{rng.choice('.:')}{primitives.alnum(rng)}{rng.choice('.:')}{primitives.alnum(rng)}"
 
 
-def _ruby_text(text: str) -> bytes:
+def _ruby_text(text: str, index: int) -> bytes:
     raw = text.encode()[:100]
-    return b'I"' + bytes((len(raw) + 5,)) + raw + b"\x06:\x06ET"
+    return b'I"' + bytes((len(raw) + 5,)) + raw + (b"\x06;\x00T" if index else b"\x06:\x06ET")
 
 
 def _packed(rng: random.Random) -> str:
@@ -386,6 +386,6 @@ _SHAPES: tuple[Shape, ...] = (
     _base64_blob, _packed, _packed, _random_ascii, _repeated, _token, _svg_path, _hex_dump, _hash, _random_ascii,
     _script_text, _script_text,
     _mojibake, _json_tree, _json_tree,
-    *(_sensor_noise,) * 14, _bang_cookie, _broken_letter, _broken_letter, _php_scalars, _php_scalars,
+    *(_sensor_noise,) * 14, _bang_cookie, _broken_letter, _broken_letter, _php_scalars, _php_scalars, _php_scalars,
     _framework_state, _framework_state,
 )  # fmt: skip
