@@ -249,7 +249,7 @@ class CorpusPlan:
 
     per_class: int = 40_000
     kept_apart: int = 5_000
-    hard_negatives: int = 120_000
+    hard_negatives: int = 180_000
     seed: int = 7
     chunk: int = 5_000
 
