@@ -22,12 +22,12 @@ from vedette.datasets.grammar import Grammar, load_grammar
 MAX_CHARS = 600
 """No value is longer; longer ones are cut wherever that falls, as logs and windows cut theirs."""
 
-GRAMMARS = ("common", "prose", "markup", "code", "web", "query", "sites", "docs", "more", "apps")
+GRAMMARS = ("common", "prose", "markup", "code", "web", "query", "sites", "docs", "more", "apps", "scripts", "apis")
 """The grammar files, each named after its prefix `benign_`."""
 
-_TOPICS = ("prose", "names", "markup", "code", "web", "query", "sites", "docs", "more", "apps")
-_TOPIC_WEIGHTS = (20, 8, 11, 14, 16, 11, 10, 8, 9, 18)
-_BLOB_SHARE = 0.12
+_TOPICS = ("prose", "names", "markup", "code", "web", "query", "sites", "docs", "more", "apps", "scripts", "apis")
+_TOPIC_WEIGHTS = (20, 8, 11, 14, 16, 11, 10, 8, 9, 18, 34, 34)
+_BLOB_SHARE = 0.18
 _JOIN_SHARE = 0.06
 _WRAP_SHARE = 0.06
 _CUT_SHARE = 0.04
@@ -248,6 +248,95 @@ def _random_ascii(rng: random.Random) -> str:
     return "".join(rng.choices(alphabet, k=rng.randint(3, rng.choice((80, 80, 400)))))
 
 
+_SENSOR_ALPHABETS = (
+    string.printable[:94], string.printable[:94], string.printable[:95], string.printable[:94].replace('"', ""),
+    string.ascii_lowercase + string.punctuation, string.ascii_letters + string.punctuation, string.printable[:94],
+    string.ascii_lowercase + string.digits + "!#$%&()*+,-./:;<=>?@[]^_`{|}~",
+    string.ascii_letters + string.digits + "!#$%&()*+,-./:;<=>?@[]^_`{|}~", string.printable[:94] + "\xa1\xa7\xb5\xdf",
+    "".join(map(chr, range(33, 118))), "".join(map(chr, range(35, 127))), "".join(map(chr, range(0x21, 0x100))),
+)  # fmt: skip
+
+
+def _sensor_noise(rng: random.Random) -> str:
+    """What anti-bot sensors, obfuscated states and base85 or base91 make: all printable characters, evenly mixed."""
+    alphabet = rng.choice(_SENSOR_ALPHABETS)
+    if rng.random() < 0.3:
+        alphabet = "".join(rng.sample(alphabet, rng.randint(min(8, len(alphabet)), len(alphabet))))
+    size = rng.choice((rng.randint(4, 30), rng.randint(30, 200), rng.randint(200, 600), MAX_CHARS))
+    text = "".join(rng.choices(alphabet, k=size))
+    style = rng.random()
+    if style < 0.12:
+        joiner = rng.choice((" ", ";", ",", "|", "~", ":", "-", ".", "&", "=", "==", "!", "$"))
+        width = rng.randint(2, 40)
+        return joiner.join(text[start : start + width] for start in range(0, len(text), width))
+    if style < 0.3:
+        head = rng.choice((f"{rng.randint(1, 9)};", "1~", f"{rng.randint(0, 9)}:", f"{primitives.alnum(rng)}==;",
+                           f"{rng.randint(1, 9)};{rng.randint(0, 9)};{rng.randint(0, 9)};{rng.randint(0, 9)};",
+                           f"{primitives.integer(rng)},", "a;", "$", "b!", f"{primitives.ident(rng)}="))  # fmt: skip
+        return head + text
+    return text
+
+
+def _bang_cookie(rng: random.Random) -> str:
+    """Few signs many times between short runs: counters and bit sets in a home-made base."""
+    filler = rng.choice("!!!$#-_.*~")
+    return "".join(
+        filler * rng.randint(1, 7) + "".join(rng.choices(string.ascii_letters + "#$=<>[]'@%&+", k=rng.randint(0, 4)))
+        for _ in range(rng.randint(2, 20))
+    )
+
+
+def _broken_letter(rng: random.Random) -> str:
+    """A name or password whose letter with a mark was lost to an encoding: one stray character in it."""
+    text = rng.choice((primitives.benign_value, primitives.alnum, primitives.first_name, primitives.letters))(rng)
+    stray = rng.choice((chr(rng.randint(0x80, 0x9F)), chr(rng.randint(0x80, 0xFF)), "\ufffd", "\u2028", "\xad", "\xa0"))
+    at = rng.randint(0, len(text))
+    return text[:at] + stray + text[at:] + rng.choice(("", "", f".{rng.choice(('txt', 'pdf', 'jpg'))}"))
+
+
+def _php_scalars(rng: random.Random) -> str:
+    """PHP's serialization of numbers, texts and arrays, never of an object: a counter or a basket in a cookie."""
+
+    def one(depth: int) -> str:
+        style = rng.randrange(7 if depth < 3 else 5)
+        if style == 0:
+            return f"i:{primitives.integer(rng)};"
+        if style == 1:
+            return rng.choice(("b:0;", "b:1;", "N;", f"d:{primitives.decimal(rng)};"))
+        if style < 5:
+            text = rng.choice((primitives.word, primitives.ident, primitives.words, primitives.benign_value))(rng)
+            return f's:{len(text.encode())}:"{text}";'
+        count = rng.randint(0, 4)
+        keys = (rng.choice((f"i:{index};", f's:{len(name)}:"{name}";'))
+                for index, name in enumerate(primitives.ident(rng) for _ in range(count)))  # fmt: skip
+        return f"a:{count}:{{{''.join(key + one(depth + 1) for key in keys)}}}"
+
+    if rng.random() < 0.25:
+        return f"{primitives.ident(rng)}|{one(1)}{primitives.ident(rng)}|{one(1)}"
+    return one(0)
+
+
+def _framework_state(rng: random.Random) -> str:
+    """A signed session of Rails or Django, a view state of ASP.NET, a Flask cookie: base64 with a known beginning."""
+    words = [primitives.ident(rng) for _ in range(rng.randint(1, 5))]
+    if rng.random() < 0.5:
+        texts = [text for word in words for text in (word, primitives.benign_value(rng))]
+        raw = b"\x04\x08{" + bytes((len(words) + 5,)) + b"".join(map(_ruby_text, texts, range(len(texts))))
+        text = base64.b64encode(raw).decode()
+        return text + rng.choice(("", "--" + rng.randbytes(20).hex()))
+    if rng.random() < 0.5:
+        raw = b"\xff\x01\x0f\x0f\x05" + b"".join(bytes((5, len(word))) + word.encode() for word in words)
+        return base64.b64encode(raw + rng.randbytes(20)).decode()
+    body = json.dumps({word: primitives.benign_value(rng) for word in words}, separators=(",", ":")).encode()
+    text = base64.urlsafe_b64encode(body).decode().rstrip("=")
+    return f"{text}{rng.choice('.:')}{primitives.alnum(rng)}{rng.choice('.:')}{primitives.alnum(rng)}"
+
+
+def _ruby_text(text: str, index: int) -> bytes:
+    raw = text.encode()[:100]
+    return b'I"' + bytes((len(raw) + 5,)) + raw + (b"\x06;\x00T" if index else b"\x06:\x06ET")
+
+
 def _packed(rng: random.Random) -> str:
     """Text compressed into characters of the whole basic plane, as lz-string does for a browser's storage."""
     points = (rng.choice((rng.randint(0x20, 0x7E), rng.randint(0xA1, 0xD7FF), rng.randint(0xA1, 0xD7FF)))
@@ -297,4 +386,6 @@ _SHAPES: tuple[Shape, ...] = (
     _base64_blob, _packed, _packed, _random_ascii, _repeated, _token, _svg_path, _hex_dump, _hash, _random_ascii,
     _script_text, _script_text,
     _mojibake, _json_tree, _json_tree,
+    *(_sensor_noise,) * 14, _bang_cookie, _broken_letter, _broken_letter, _php_scalars, _php_scalars, _php_scalars,
+    _framework_state, _framework_state,
 )  # fmt: skip

@@ -44,6 +44,8 @@ _NAMES = (
 ).split()
 _PLACES = ("query",) * 7 + ("form",) * 4 + ("json",) * 5 + ("multipart", "xml", "path", "cookie", "cookie", "header")
 _RAW, _UNESCAPED = 0.15, "&=;/?:@$,'()*!|<>\"{}[]`"  # scanners escape no more than the request line needs
+_AS_TARGET, _AS_AGENT = 0.35, 0.6
+_AGENT = re.compile(r"(?:Mozilla|Opera|Dalvik|HbbTV|okhttp|curl)/[^\r\n\0]*\Z")
 _MUTATED = 0.4  # share of generated attacks that are mutated as well
 GENERATED, KEPT_APART = "generated/", "kept apart"
 _NUMBERS, _BLANKS = re.compile(r"[0-9]+"), re.compile(r"[\s'\"]+")
@@ -73,8 +75,11 @@ class Bag(msgspec.Struct, array_like=True):
 def place_value(value: str, rng: random.Random, home: str | None = None) -> HTTPRequest:
     """Put a bare value into one slot of an otherwise empty request, mostly encoded so that decoding gives it back.
 
-    `home` is the header it belongs in, or "filename" for the name of an uploaded file; None draws a place.
+    `home` is the header it belongs in, "filename" for the name of an uploaded file or "target" for what is itself a
+    path, with or without a query; None draws a place.
     """
+    if home == "target":
+        return HTTPRequest("GET", quote(value, safe="/?&=;:,!$()*'~+@", errors="surrogatepass"))
     if home == "filename":
         name = value.replace('"', "%22").replace("\r", "%0d").replace("\n", "%0a")
         part = f'--q\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n1\r\n--q--\r\n'
@@ -213,7 +218,14 @@ def generate_bags(label: str, count: int, seed: int, split: Split = "train") -> 
 
 
 def home_of(label: str, value: str, rng: random.Random) -> str | None:
-    """Where a generated value belongs, for `place_value`: avatar.php attacks as the name of an upload only."""
+    """Where a generated value belongs, for `place_value`: avatar.php attacks as the name of an upload only.
+
+    A path, of an attack or not, is often the path of its request; there a second slash would be its mark.
+    """
+    if value.startswith("/") and rng.random() < _AS_TARGET:
+        return "target"
+    if label == BENIGN and _AGENT.match(value) and rng.random() < _AS_AGENT:
+        return "User-Agent"
     if label == "upload" and "\n" not in value and "<?" not in value:
         return "filename"
     if label == "shellshock" and rng.random() < 0.6:
@@ -237,7 +249,7 @@ class CorpusPlan:
 
     per_class: int = 40_000
     kept_apart: int = 5_000
-    hard_negatives: int = 120_000
+    hard_negatives: int = 180_000
     seed: int = 7
     chunk: int = 5_000
 
