@@ -21,8 +21,10 @@ from urllib.parse import quote
 
 import msgspec
 
+from vedette.datasets.encoders import encode
 from vedette.datasets.generate import GENERATORS, generate_attack, generate_benign
 from vedette.datasets.grammar import Split
+from vedette.datasets.mutators import mutate
 from vedette.errors import RequestError
 from vedette.http_request import HTTPRequest
 from vedette.parsing.pipeline import ParsingPipeline
@@ -47,6 +49,8 @@ _RAW, _UNESCAPED = 0.15, "&=;/?:@$,'()*!|<>\"{}[]`"  # scanners escape no more t
 _AS_TARGET, _AS_AGENT = 0.35, 0.6
 _AGENT = re.compile(r"(?:Mozilla|Opera|Dalvik|HbbTV|okhttp|curl)/[^\r\n\0]*\Z")
 _MUTATED = 0.4  # share of generated attacks that are mutated as well
+_ENCODED = 0.2  # share of generated and of harmless values that are encoded once more
+_LAYERS = (0, 0, 0, 1, 1, 2)  # encodings around a collected attack in other words
 GENERATED, KEPT_APART = "generated/", "kept apart"
 _NUMBERS, _BLANKS = re.compile(r"[0-9]+"), re.compile(r"[\s'\"]+")
 # Ambiguous ones, and the queries of one API, by which Mongo's operators would count as harmless everywhere.
@@ -136,7 +140,7 @@ class Reader:
         return list(windows)
 
     def record(self, record: dict[str, Any], origin: str, rng: random.Random) -> list[Bag]:
-        """Return the bags of one data record; a bare value is placed twice."""
+        """Return the bags of one data record; a bare value is placed twice or more, an attack also in other words."""
         if record["label"] not in ("attack", "benign"):
             return []
         label = BENIGN if record["label"] == "benign" else str(record["class"])
@@ -146,6 +150,11 @@ class Reader:
         else:
             home = _HOME.get(origin.rpartition("/")[2])
             requests = [place_value(value, rng, home) for _ in range(1 if home else 2)]
+            if label != BENIGN:
+                varied, _ = encode(mutate(value, label, rng), rng, layers=rng.choice(_LAYERS))
+                requests.append(place_value(varied, rng, home))
+            elif not home and rng.random() < _ENCODED:
+                requests.append(place_value(encode(value, rng)[0], rng))
         bags = []
         for request in requests:
             windows = self.windows(request)
@@ -209,7 +218,10 @@ def generate_bags(label: str, count: int, seed: int, split: Split = "train") -> 
             value = generate_benign(rng)
         else:
             value = generate_attack(label, rng, split=split, mutate=rng.random() < _MUTATED)
-        windows = reader.windows(place_value(value, rng, home_of(label, value, rng)))
+        home = home_of(label, value, rng)
+        if home is None and rng.random() < _ENCODED:
+            value, _ = encode(value, rng)
+        windows = reader.windows(place_value(value, rng, home))
         made = {"class": label, "kind": "value", "value": value, "source": "generated"}
         if windows and (label == BENIGN or disbelief(made, windows) is None):
             group = KEPT_APART if split == "holdout" else label
