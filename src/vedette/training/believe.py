@@ -203,8 +203,8 @@ def _plain_graphql(text: str) -> bool:
     )
 
 
-# Attack strings in harmless collections: fixtures of sanitizers, proofs in advisories, data: URLs taken for paths. Prose
-# and code that only speak of such things stay: they are what a model must learn not to fear.
+# Attack strings in harmless collections: fixtures of sanitizers, proofs in advisories, data: URLs taken for paths.
+# Prose and code that only speak of such things stay: they are what a model must learn not to fear.
 _HARMFUL = r"(?:alert|confirm|prompt|eval)\b"
 _ATTACKS = tuple(  # what a text must hold, which is found much faster, and what that must look like
     (mark, re.compile(pattern))
