@@ -303,6 +303,21 @@ def test_rules(dropped: tuple[Any, Any], kept: tuple[Any, Any], why: str) -> Non
             "placeholder instead of a payload",
         ),
         (case('x1.example.net", "hex")}}', **SCANNER), case("{{9*9}}", **SCANNER), "placeholder instead of a payload"),
+        (
+            case("{{n}}%(n1)s*%(n2)s", **VALUE, **{"class": "ssti"}),
+            case("{{9*9}}", **VALUE, **{"class": "ssti"}),
+            "placeholder instead of a payload",
+        ),
+        (
+            request("/etc/tools/overview.html", "traversal"),
+            request("/etc/hosts", "traversal"),
+            "probe for a file",
+        ),
+        (
+            case("mutation { rename(id: 3, name: true) { id } }", **VALUE, **{"class": "graphql"}),
+            case("mutation { rename(id: 3, isAdmin: true) { id } }", **VALUE, **{"class": "graphql"}),
+            "plain GraphQL",
+        ),
         # A page that has the name of a command.
         (request("/api/whoami", "cmdi"), request("/api/x;whoami", "cmdi"), "no injection in it"),
         # An outside address in a request.

