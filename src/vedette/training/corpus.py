@@ -31,7 +31,7 @@ from vedette.parsing.pipeline import ParsingPipeline
 from vedette.parsing.record import parse_record
 from vedette.tokenization.http_tokenizer import windows_of
 from vedette.tokenization.native_screen import view
-from vedette.training.believe import disbelief
+from vedette.training.believe import disbelief, doubt_harmless
 from vedette.training.split import Part, group_of, part_of
 from vedette.verdict import BENIGN
 
@@ -140,7 +140,10 @@ class Reader:
         return list(windows)
 
     def record(self, record: dict[str, Any], origin: str, rng: random.Random) -> list[Bag]:
-        """Return the bags of one data record; a bare value is placed twice or more, an attack also in other words."""
+        """Return the bags of one data record.
+
+        A bare value is placed twice or more, an attack also in other words, and doubted where either place is.
+        """
         if record["label"] not in ("attack", "benign"):
             return []
         label = BENIGN if record["label"] == "benign" else str(record["class"])
@@ -150,20 +153,19 @@ class Reader:
         else:
             home = _HOME.get(origin.rpartition("/")[2])
             requests = [place_value(value, rng, home) for _ in range(1 if home else 2)]
-            if label != BENIGN:
-                varied, _ = encode(mutate(value, label, rng), rng, layers=rng.choice(_LAYERS))
-                requests.append(place_value(varied, rng, home))
-            elif not home and rng.random() < _ENCODED:
-                requests.append(place_value(encode(value, rng)[0], rng))
-        bags = []
-        for request in requests:
-            windows = self.windows(request)
-            bags.append(
-                Bag(label, group_of(record), origin, windows, record_id=str(record.get("id", "")),
-                    bare=value is not None, is_site=bool(record.get("site")),
-                    disbelief=disbelief(record, windows) if label != BENIGN else None)
-            )  # fmt: skip
-        return bags
+        seen = [self.windows(request) for request in requests]
+        doubts = doubt_harmless if label == BENIGN else disbelief
+        doubt = next((why for windows in seen if (why := doubts(record, windows))), None)
+        if value is not None and label != BENIGN:
+            varied, _ = encode(mutate(value, label, rng), rng, layers=rng.choice(_LAYERS))
+            seen.append(self.windows(place_value(varied, rng, home)))
+        elif value is not None and not home and rng.random() < _ENCODED:
+            seen.append(self.windows(place_value(encode(value, rng)[0], rng)))
+        return [
+            Bag(label, group_of(record), origin, windows, record_id=str(record.get("id", "")),
+                bare=value is not None, is_site=bool(record.get("site")), disbelief=doubt)
+            for windows in seen
+        ]  # fmt: skip
 
 
 def assign(bags: list[Bag], fold: int | None) -> None:

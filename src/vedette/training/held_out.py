@@ -36,17 +36,17 @@ def write_held_out(data: Path, bags: list[Bag], run: Path, fold: int) -> dict[st
     copies = {
         bag.record_id for bag in bags if bag.part == "test" and bag.label != BENIGN and is_copy(bag.windows, seen)
     }
-    disbelieved = {bag.record_id for bag in bags if bag.part == "drop"}
+    disbelieved = {bag.record_id for bag in bags if bag.part == "drop"} - {""}
     rng, twins, removed = random.Random(fold), Counter[str](), 0
     with ExitStack() as stack:
         writer.open(run, stack)
         for record, part in records_of(data, fold):
             identifier, is_value = str(record.get("id", "")), record.get("kind") == "value"
-            if part != "test":
+            if part != "test" or identifier in disbelieved:
                 continue
             if record["label"] == BENIGN:
                 writer.write(VALUES if is_value else HELD_OUT, record)
-            elif identifier not in disbelieved and judges(record):
+            elif judges(record):
                 if identifier in copies or (is_value and is_copy(reader.windows(_argument(record["value"])), seen)):
                     removed += 1
                     continue
