@@ -23,7 +23,9 @@ from vedette.training.train import Log, Progress, Trainer, TrainPlan
 
 _NOISE = 0.3  # share of harmless rows that are torn apart: the teachers tell what to think of them
 _CALM = -3.0  # log-odds that a harmless row is to have at most, whatever the teachers say
-_WARM_UP, _AVERAGE_DECAY, _WEIGHT_DECAY = 30, 0.99, 0.02
+_WARM_UP = 1 / 50  # share of the steps
+_WEIGHT_DECAY = 0.02
+_AVERAGED = 1 / 6  # share of the steps over which the student's weights are averaged
 
 
 def distil(
@@ -52,7 +54,7 @@ def distil(
     sampler.decide(np.flatnonzero(rows.label > 0))  # all rows of bags too: the teachers say which of them attack
     batches, attacks = sampler.batches(plan.distil_batch), attack_indexes(average.config.classes)
     for step in range(plan.distil_steps):
-        set_rate(optimizer, plan.distil_rate, step, plan.distil_steps, _WARM_UP)
+        set_rate(optimizer, plan.distil_rate, step, plan.distil_steps, max(1, int(_WARM_UP * plan.distil_steps)))
         ids, labels = (torch.from_numpy(part).to(first.device) for part in next(batches))
         with torch.no_grad():
             told = [teacher(ids)[0] for teacher in teachers]
@@ -61,7 +63,7 @@ def distil(
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         optimizer.step()
-        decay = min(_AVERAGE_DECAY, (1 + step) / (10 + step))
+        decay = min(1 - 1 / (_AVERAGED * plan.distil_steps), (1 + step) / (10 + step))
         with torch.no_grad():
             torch._foreach_lerp_(list(average.parameters()), list(student.parameters()), 1 - decay)
         if (step + 1) % 50 == 0:

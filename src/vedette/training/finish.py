@@ -32,6 +32,7 @@ from vedette.training.split import in_sample
 from vedette.training.train import Log, TrainPlan, summary
 from vedette.verdict import PROBE
 
+UNCALIBRATED = "uncalibrated"  # a bundle in the run directory, from whose scores margins can be read
 _QUANTISATION_ROWS = 4_096
 _ATTACKS_FOR_SCALE = 0.03  # share of the training attacks
 # Scores from which margins can be read back: with a scale of 4, float32 still tells margins of 50 apart.
@@ -81,7 +82,7 @@ def finish(trained: Trained, data: Path, run: Path, out: Path, log: Log) -> Bund
             training=training_manifest(data, trained.bags, plan),
         )
 
-    calibration = calibrated(engine_of(save(run / "uncalibrated", _FLAT)), data, plan.fold, log)
+    calibration = calibrated(engine_of(save(run / UNCALIBRATED, _FLAT)), data, plan.fold, log)
     return save(out, calibration)
 
 
