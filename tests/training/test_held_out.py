@@ -48,4 +48,4 @@ def test_a_value_is_doubted_wherever_it_is_placed(tmp_path: Path) -> None:
         file.parent.mkdir()
         with lzma.open(file, "wt", encoding="utf-8") as lines:
             lines.write(json.dumps(record) + "\n")
-        assert [bag.disbelief for bag in read_file(file, seed)] == ["plain outside address"] * 2
+        assert [bag.disbelief for bag in read_file(file, seed)] == ["plain outside address"] * 3

@@ -84,7 +84,8 @@ def test_a_data_directory_becomes_a_bundle_that_serves(data: Path, tmp_path: Pat
     assert "distilled from 2 teachers in 6 steps" in lines
     assert load_bundle(out).version == bundle.version
     training = bundle.manifest.training
-    assert training["sources"]["attacks/lists"] == {"licences": {}, "train": 160}  # all of them, each placed twice
+    # All of them, each placed twice and once in other words.
+    assert training["sources"]["attacks/lists"] == {"licences": {}, "train": 240}
     assert training["plan"]["steps"] == 40
     assert len(bundle.calibration.budgets) == 9
     assert not (run / "held_out.jsonl.gz").exists()
@@ -101,8 +102,8 @@ def test_a_run_that_leaves_out_a_fold_is_judged_by_it(data: Path, tmp_path: Path
     plan = replace(PLAN, fold=FOLD)
     bundle = train_bundle(data, run, run / BUNDLE, plan, lambda line: None, lambda *told: None)
     counts = bundle.manifest.training["sources"]["attacks/lists"]
-    assert counts["train"] + counts["test"] == 160
-    assert counts["test"] == 40
+    assert counts["train"] + counts["test"] == 240
+    assert counts["test"] == 60
 
     held_out = records(run / HELD_OUT)
     attacks = [record for record in held_out if record["label"] == "attack"]

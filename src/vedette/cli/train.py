@@ -41,7 +41,7 @@ def train(
 ) -> None:
     """Train a model and write its bundle, with manifest and calibration.
 
-    Over four hours on two cores, minutes on a GPU. With --fold the run directory also gets what judges the model, for
+    Half a day on two cores, far less on a GPU. With --fold the run directory also gets what judges the model, for
     vedette evaluate. Needs vedette[train].
     """
     try:

@@ -26,6 +26,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from weakref import ReferenceType, ref
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
@@ -187,7 +188,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             "extensions": extensions,
         }  # type: ignore[typeddict-item]
         super().on_headers_complete()
-        extensions[ANSWER] = partial(_answer_at_once, self.cycle)
+        # A strong reference would close a circle, and each answered call would stay until the collector comes.
+        extensions[ANSWER] = partial(_answer_at_once, ref(self.cycle))
 
     def on_body(self, body: bytes) -> None:
         """Keep the body of a request that goes the short way; there is a bound on its length."""
@@ -413,8 +415,11 @@ class _Answered:
 _ANSWERED = _Answered()
 
 
-def _answer_at_once(cycle: RequestResponseCycle, body: bytes) -> bool:
+def _answer_at_once(call: ReferenceType[RequestResponseCycle], body: bytes) -> bool:
     """Send 200 with a JSON `body` in one write. Returns False, having done nothing, where messages are needed."""
+    cycle = call()
+    if cycle is None:
+        return False
     if cycle.disconnected or cycle.response_started or cycle.flow.write_paused or cycle.scope["method"] == "HEAD":
         return False
     cycle.response_started = cycle.response_complete = True
