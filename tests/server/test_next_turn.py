@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import socket
 import time
@@ -51,6 +52,20 @@ def test_what_has_to_wait_or_is_wrong_is_told_by_the_application(client):
     assert client.post("/check", b"{").status == 400
     assert client.post("/check", {"method": "GET"}).error["field"] == "path"
     assert client.post("/check", GOOD).status == 200
+
+
+def test_answered_calls_leave_nothing_to_the_collector(client):
+    """A circle would keep each until a full collection, which may be ten minutes and many megabytes later."""
+    body = json.dumps({"method": "POST", "path": "/", "body": "harmless words " * (ON_LOOP_BYTES // 10)}).encode()
+    gc.collect()
+    gc.disable()
+    try:
+        answers = exchange(client.port, post_bytes(body) * 20 + post_bytes(body, "Connection: close"))
+        alive = sum(isinstance(each, protocol.RequestResponseCycle) for each in gc.get_objects())
+    finally:
+        gc.enable()
+    assert answers.count(b'"action":"allow"') == 21
+    assert alive < 10
 
 
 def test_pipelined_checks_are_answered_in_order(client):

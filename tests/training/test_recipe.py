@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -21,8 +22,9 @@ from vedette.errors import ConfigError
 from vedette.evaluation.folds import BUNDLE, GENERATED, HELD_OUT, MUTATED, PLAIN, evaluate_run, pool
 from vedette.http_request import HTTPRequest
 from vedette.inference.engine import load_engine
+from vedette.training.across_folds import pooled_calibration, recalibrate, unseen
 from vedette.training.corpus import CorpusPlan
-from vedette.training.finish import engine_of
+from vedette.training.finish import UNCALIBRATED, engine_of, margins
 from vedette.training.recipe import train_bundle
 from vedette.training.split import fold_of, part_of
 from vedette.training.train import TrainPlan
@@ -128,6 +130,20 @@ def test_a_run_that_leaves_out_a_fold_is_judged_by_it(data: Path, tmp_path: Path
     assert len(list((run / "report").iterdir())) >= 4  # the report and three plots
     found = pool([evaluate_run(run, engine_of(bundle))] * 2)
     assert found.held_out.attacks.n == 2 * report["attacks"]
+
+    part = unseen(run)  # the run's calibration by what another fold would have left out
+    assert len(part.harmless) == len(part.sites) == 80
+    assert set(part.sites) == {record["site"] for record in held_out if record["label"] == "benign"}
+    assert len(part.attacks) == report["attacks"]
+    expected = pooled_calibration([part, part])
+    again = recalibrate(bundle, expected)
+    assert again.calibration == load_bundle(run / BUNDLE).calibration == expected
+    assert again.version != bundle.version
+    assert again.manifest.training == bundle.manifest.training
+    row = HTTPRequest("GET", "/?q=%3Cscript%3Ealert(1)%3C/script%3E")
+    scores = [engine_of(each).check(row).anomaly_score for each in (load_bundle(run / UNCALIBRATED), again)]
+    margin = float(margins(np.array(scores[:1], np.float32))[0])
+    assert scores[1] == pytest.approx(float(expected.score(np.array([margin], np.float32))[0]), abs=1e-3)
 
 
 def test_a_run_of_another_plan_is_not_gone_on_with(data: Path, tmp_path: Path) -> None:
