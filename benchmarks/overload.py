@@ -86,7 +86,7 @@ def metrics(port: int) -> tuple[dict[str, float], Any]:
 
 
 def lag(before: dict[str, float], after: dict[str, float]) -> str:
-    """Bounds below which 99 % of the lags between two readings lie and below which all do, and how many are below 5 ms."""
+    """Bounds below which 99 % and all of the lags between two readings lie, and how many are below 5 ms."""
     counts = {bound: after[bound] - before[bound] for bound in after}
     total = counts["+Inf"]
     p99 = next(bound for bound, count in counts.items() if count >= 0.99 * total)
