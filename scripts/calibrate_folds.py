@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vedette.bundle import default_bundle_path, load_bundle
 from vedette.evaluation.folds import BUNDLE, is_run
-from vedette.training.across_folds import pooled_calibration, recalibrate, unseen
+from vedette.training.across_folds import pooled_calibration, rewrite, unseen
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     targets = {run / BUNDLE: [found[other] for other in runs if other != run] for run in runs}
     targets[default_bundle_path()] = list(found.values())
     for path, parts in targets.items():
-        bundle = recalibrate(load_bundle(path), pooled_calibration(parts))
+        bundle = rewrite(load_bundle(path), calibration=pooled_calibration(parts))
         print(f"{path}: {bundle.version}, {bundle.calibration}")
 
 

@@ -6,18 +6,17 @@ bundle's version, which is that of its weights and calibration, stays.
 
 from __future__ import annotations
 
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from vedette.bundle import Bundle, default_bundle_path, load_bundle, save_bundle
+from vedette.bundle import Bundle, default_bundle_path, load_bundle
 from vedette.config import Settings, WafServiceSettings
 from vedette.evaluation.curves import threshold_at_fpr
 from vedette.evaluation.folds import BUNDLE, FoldReport, evaluate_run, is_run, pool
 from vedette.evaluation.measures import measures
 from vedette.inference.engine import load_engine
+from vedette.training.across_folds import rewrite
 
 _RATE = 0.005  # at which attacks are told by class
 
@@ -60,25 +59,7 @@ def main() -> None:
         reports.append(evaluate_run(run, load_engine(settings)))
         print(f"judged {run}", file=sys.stderr)
     shipped = load_bundle(default_bundle_path())
-    manifest = shipped.manifest
-    with tempfile.TemporaryDirectory() as scratch:
-        shutil.copytree(shipped.path, scratch, dirs_exist_ok=True)
-
-        def write_weights(directory: Path) -> None:
-            for name in shipped.weights:
-                shutil.copyfile(Path(scratch) / name, directory / name)
-
-        save_bundle(
-            shipped.path,
-            name=manifest.name,
-            config=shipped.config,
-            calibration=shipped.calibration,
-            tokenizer=shipped.tokenizer,
-            write_weights=write_weights,
-            limits=manifest.limits,
-            training={**manifest.training, "held_out": summary(pool(reports), bundles)},
-            created=manifest.created,
-        )
+    rewrite(shipped, training={**shipped.manifest.training, "held_out": summary(pool(reports), bundles)})
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from vedette.errors import ConfigError
 from vedette.evaluation.folds import BUNDLE, GENERATED, HELD_OUT, MUTATED, PLAIN, evaluate_run, pool
 from vedette.http_request import HTTPRequest
 from vedette.inference.engine import load_engine
-from vedette.training.across_folds import pooled_calibration, recalibrate, unseen
+from vedette.training.across_folds import pooled_calibration, rewrite, unseen
 from vedette.training.corpus import CorpusPlan
 from vedette.training.finish import UNCALIBRATED, engine_of, margins
 from vedette.training.recipe import train_bundle
@@ -136,7 +136,7 @@ def test_a_run_that_leaves_out_a_fold_is_judged_by_it(data: Path, tmp_path: Path
     assert set(part.sites) == {record["site"] for record in held_out if record["label"] == "benign"}
     assert len(part.attacks) == report["attacks"]
     expected = pooled_calibration([part, part])
-    again = recalibrate(bundle, expected)
+    again = rewrite(bundle, calibration=expected)
     assert again.calibration == load_bundle(run / BUNDLE).calibration == expected
     assert again.version != bundle.version
     assert again.manifest.training == bundle.manifest.training

@@ -34,17 +34,13 @@ field. Before it blocks on a site, let it watch (`mode: monitor`) and look at wh
 _FOLDS = """\
 These are not figures of the shipped weights, which trained on every attack source. {folds} models, of this
 recipe or of what it was before its last change ([experiments.md](experiments.md)), {steps} steps long, each
-left out a quarter of the sites and API collections and a group of attack sources, and judged these; their
-calibrated scores are pooled: {attacks:,} attacks and {benign:,} harmless whole requests. Copies of training
-attacks are removed after decoding, numbers, spaces and quotes aside. The figures are those of `vedette evaluate
-RUN...` on the runs of `vedette train --fold`.
-"""
-_EARLY_EXIT = """\
-The early exit (`exit_below`) was added to `{added_to}`, whose other weights and whose calibration are unchanged, so
-labels, sources and figures below are of that model; what it changed is told in [experiments.md](experiments.md).
+left out a quarter of the sites and API collections and a group of attack sources, and judged these; each is
+calibrated by what the others left out, and their scores are pooled: {attacks:,} attacks and {benign:,} harmless
+whole requests. The folds' models have no early exit. Copies of training attacks are removed after decoding, numbers,
+spaces and quotes aside. The figures are those of `vedette evaluate RUN...` on the runs of `vedette train --fold`.
 """
 _COUNTS = """\
-Counts are records; a bare value in training counts twice, because it is placed twice. Which fold leaves out
+Counts are records; a bare value in training counts as often as it is placed, twice or thrice. Which fold leaves out
 which source is told in `src/vedette/training/split.py`. None of the data is part of this repository.
 """
 
@@ -58,7 +54,6 @@ def model_page(manifest: Manifest, mark: str) -> str:
         _INTRODUCTION,
         _USE,
         _table("Architecture", ("size", "value"), _architecture(manifest.config)),
-        _early_exit(training.get("early_exit", {})),
         _held_out(held_out),
         _familiar(held_out.get("folds", [])),
         _table(
@@ -107,10 +102,6 @@ def _table(title: str, head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -
 
 def _percent(rate: float | None) -> str:
     return "" if rate is None else f"{100 * rate:.2f} %"
-
-
-def _early_exit(entry: dict[str, Any]) -> str:
-    return _EARLY_EXIT.format(**entry) if entry else ""
 
 
 def _architecture(config: dict[str, Any]) -> Iterable[tuple[str, str]]:

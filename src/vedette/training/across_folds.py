@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,7 @@ class Unseen:
 
 
 def unseen(run: Path) -> Unseen:
-    """Judge the held-out requests of `run` by its model."""
+    """Judge the held-out requests of `run` by its model. Raises `BundleError` where its uncalibrated bundle is gone."""
     sites: list[str] = []
 
     def told() -> Iterator[LogEntry]:
@@ -65,13 +66,19 @@ def pooled_calibration(parts: list[Unseen]) -> Calibration:
     )
 
 
-def recalibrate(bundle: Bundle, calibration: Calibration) -> Bundle:
-    """Write `calibration` into `bundle`, where it lies; its weights stay. Returns it loaded anew."""
+def rewrite(
+    bundle: Bundle, *, calibration: Calibration | None = None, training: dict[str, Any] | None = None
+) -> Bundle:
+    """Write `calibration`, or what the manifest tells of the training, into `bundle` where it lies; its weights stay.
+
+    Returns it loaded anew.
+    """
     manifest = bundle.manifest
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch)
         shutil.copytree(bundle.path, copy, dirs_exist_ok=True)
-        stamp_calibration(copy, calibration)
+        if calibration is not None:
+            stamp_calibration(copy, calibration)
 
         def write_weights(directory: Path) -> None:
             for name in bundle.weights:
@@ -81,9 +88,10 @@ def recalibrate(bundle: Bundle, calibration: Calibration) -> Bundle:
             bundle.path,
             name=manifest.name,
             config=bundle.config,
-            calibration=calibration,
+            calibration=calibration or bundle.calibration,
             tokenizer=bundle.tokenizer,
             write_weights=write_weights,
             limits=manifest.limits,
-            training=manifest.training,
+            training=manifest.training if training is None else training,
+            created=manifest.created,
         )

@@ -220,10 +220,10 @@ def generate_bags(label: str, count: int, seed: int, split: Split = "train") -> 
             value = generate_benign(rng)
         else:
             value = generate_attack(label, rng, split=split, mutate=rng.random() < _MUTATED)
-        home = home_of(label, value, rng)
+        home, sent = home_of(label, value, rng), value
         if home is None and rng.random() < _ENCODED:
-            value, _ = encode(value, rng)
-        windows = reader.windows(place_value(value, rng, home))
+            sent, _ = encode(value, rng)
+        windows = reader.windows(place_value(sent, rng, home))
         made = {"class": label, "kind": "value", "value": value, "source": "generated"}
         if windows and (label == BENIGN or disbelief(made, windows) is None):
             group = KEPT_APART if split == "holdout" else label

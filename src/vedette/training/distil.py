@@ -63,7 +63,7 @@ def distil(
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         optimizer.step()
-        decay = min(1 - 1 / (_AVERAGED * plan.distil_steps), (1 + step) / (10 + step))
+        decay = min(1 - 1 / max(1.0, _AVERAGED * plan.distil_steps), (1 + step) / (10 + step))
         with torch.no_grad():
             torch._foreach_lerp_(list(average.parameters()), list(student.parameters()), 1 - decay)
         if (step + 1) % 50 == 0:
