@@ -93,7 +93,7 @@ def test_the_view_is_no_longer_than_the_text_and_maps_back(text: str) -> None:
         assert 0 <= low <= high <= len(text)
 
 
-@given(st.text("xyz9=- ", max_size=60), st.text("xyz9=- ", max_size=60), st.integers(0, 60), st.integers(0, 60))
+@given(st.text("xyz9=- \n", max_size=60), st.text("xyz9=- \n", max_size=60), st.integers(0, 60), st.integers(0, 60))
 def test_what_is_found_in_the_view_is_found_in_the_text(before: str, after: str, digits: int, letters: int) -> None:
     text = before + "8" * digits + " <Script> " + "q" * letters + after
     at = view(text).index("<script>")
@@ -105,6 +105,9 @@ def test_what_is_found_in_the_view_is_found_in_the_text(before: str, after: str,
     ("text", "seen"),
     [
         ("a" * 40, "aaaaaa"),
+        ("iif \t (  1\t\t= 2 )", "iif ( 1 = 2 )"),
+        ("a:\n    b  c", "a:\n    b c"),
+        ("select\r\n\n \r\n\t1\n\n2", "select\n\n1\n\n2"),
         ("1663226755", "000000"),
         ("140b66f7-fdd5-4444-8888-4e2470057711", "\u2026"),
         ("rO0ABXNyABFqYXZhLnV0aWw", "ro0abx\u2026aww"),

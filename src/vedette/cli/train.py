@@ -37,6 +37,13 @@ def train(
             show_default="train on all",
         ),
     ] = None,
+    all_sites: Annotated[
+        bool,
+        typer.Option(
+            "--all-sites",
+            help="Train on the sites that would calibrate, too: scripts/calibrate_folds.py then calibrates by folds.",
+        ),
+    ] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Train a model and write its bundle, with manifest and calibration.
@@ -54,7 +61,8 @@ def train(
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     recipe = TrainPlan()
-    plan = replace(recipe, steps=steps or recipe.steps, seed=recipe.seed if seed is None else seed, fold=fold)
+    seed = recipe.seed if seed is None else seed
+    plan = replace(recipe, steps=steps or recipe.steps, seed=seed, fold=fold, calibrating=not all_sites)
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
         console=console(stderr=True),

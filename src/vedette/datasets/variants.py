@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
+from urllib.parse import quote_plus
 
-from vedette.datasets import encoders
+from vedette.datasets import encoders, primitives
 from vedette.datasets.generate import generate_benign
 from vedette.datasets.mutators import mutate
 
@@ -13,24 +15,52 @@ _ENCODINGS = (0, 0, 0, 1, 1, 2)
 _PADDED = 0.3  # how many get harmless text around
 _LONGEST_PADDING = 128 * 1024  # characters; lengths are drawn evenly by their logarithm
 _LONG_PLACES = ("json", "form", "multipart", "xml")  # where a long value may stand
+# What attacks as a whole value only: a path, an address, a document or an object with words before it is none any more.
+# Harmless text stands in fields beside it.
+_WHOLE = frozenset(
+    {"traversal", "redirect", "ssrf", "deser", "xxe", "upload", "shellshock", "nosqli", "graphql", "protopollution"}
+)
 
 
 def varied(value: str, attack_class: str, rng: random.Random) -> dict[str, Any]:
     """Return a request record (method, url, headers, body) that attacks as `value` does.
 
-    The payload is mutated by the operators of its family; three in ten stand in up to 128 KiB of harmless text, of the
-    others half are encoded once or twice.
+    The payload is mutated by the operators of its family; three in ten stand in up to 128 KiB of harmless text, or
+    between as much of it where only a whole value attacks; of the others half are encoded once or twice.
     """
     value = mutate(value, attack_class, rng)
     if rng.random() < _PADDED:
+        if attack_class in _WHOLE:
+            return _between_harmless_text(value, rng)
         return encoders.place(_in_harmless_text(value, rng), rng, location=rng.choice(_LONG_PLACES))
     value, _ = encoders.encode(value, rng, layers=rng.choice(_ENCODINGS))
     return encoders.place(value, rng)
 
 
 def _in_harmless_text(value: str, rng: random.Random) -> str:
+    before, behind = _harmless_text(rng)
+    return f"{before} {value} {behind}"
+
+
+def _between_harmless_text(value: str, rng: random.Random) -> dict[str, Any]:
+    """A form or a JSON object with `value` in one member and harmless text in the first and the last."""
+    before, behind = _harmless_text(rng)
+    location = rng.choice(("json", "form"))
+    record = encoders.place(value, rng, location=location)
+    first, last = primitives.ident(rng), primitives.ident(rng)
+    if location == "json":
+        members = json.dumps({first: before})[:-1], json.dumps({last: behind})[1:]
+        record["body"] = f"{members[0]}, {record['body'][1:-1]}, {members[1]}"
+    else:
+        before, behind = (quote_plus(text, errors="surrogatepass") for text in (before, behind))
+        record["body"] = f"{first}={before}&{record['body']}&{last}={behind}"
+    return record
+
+
+def _harmless_text(rng: random.Random) -> tuple[str, str]:
+    """Up to 128 KiB of it, cut in two."""
     length = int(_LONGEST_PADDING ** rng.random())
     piece = generate_benign(rng) + " "
     padding = (piece * (length // len(piece) + 1))[:length]
     cut = rng.randint(0, length)
-    return f"{padding[:cut]} {value} {padding[cut:]}"
+    return padding[:cut], padding[cut:]

@@ -428,7 +428,11 @@ static void N(view)(const CHAR *s, long n, Text *to) {
         for (long i = done; i < at; i++) put(to, s[i]);
         long end = c.end, length = end - at;
         const CHAR *run = s + at;
-        if (c.g[RUN_REPEAT] >= 0) {
+        if (c.g[RUN_BLANK] >= 0) {
+            put(to, ' ');
+        } else if (c.g[RUN_LINES] >= 0) {
+            put(to, '\n'), put(to, '\n');
+        } else if (c.g[RUN_REPEAT] >= 0) {
             for (int i = 0; i < 6; i++) put(to, run[i]);
         } else if (c.g[RUN_NUMBER] >= 0) {
             for (int i = 0; i < (length > 8 ? 6 : 5); i++) put(to, '0');

@@ -48,23 +48,32 @@ def parse_json(text: str) -> Any:
     )
 
 
-def decode(text: str, decoded_by: tuple[str, ...], max_passes: int) -> tuple[str, tuple[str, ...]]:
-    """Undo encodings until nothing changes or `max_passes` is reached; return the text and what was applied."""
+def decode(
+    text: str, decoded_by: tuple[str, ...], max_passes: int, *, to_json: bool = False
+) -> tuple[str, tuple[str, ...]]:
+    """Undo encodings until nothing changes or `max_passes` is reached; return the text and what was applied.
+
+    With `to_json`, a text that has become a JSON document is left so: its backslashes are those of its strings.
+    """
     if text.isascii() and "%" not in text and "&" not in text and "\\" not in text and "+A" not in text:
         return text, decoded_by  # nothing that a decoder could act on
     found = None if native is None or max_passes <= LAYERS else native.decode(text)
     if found is not None:
         return found[0], (*decoded_by, *("percent",) * found[1])
-    return decode_by_passes(text, decoded_by, max_passes)
+    return decode_by_passes(text, decoded_by, max_passes, to_json=to_json)
 
 
-def decode_by_passes(text: str, decoded_by: tuple[str, ...], max_passes: int) -> tuple[str, tuple[str, ...]]:
+def decode_by_passes(
+    text: str, decoded_by: tuple[str, ...], max_passes: int, *, to_json: bool = False
+) -> tuple[str, tuple[str, ...]]:
     """As `decode`: the twin of the library's."""
     applied = list(decoded_by)
     for _ in range(max_passes):
         before = text
         for sign, name, decoder in _PASSES:
             if sign in text:
+                if to_json and sign == "\\" and _is_json(text):
+                    return text, tuple(applied)
                 plain = decoder(text)
                 if plain != text:
                     text = plain
@@ -97,12 +106,12 @@ def read_value(
     if len(text) > limits.max_value_chars:
         out.refuse(location, name, "max_value_chars")
         text = text[: limits.max_value_chars]
-    text, applied = decode(text, decoded_by, limits.max_decode_passes)
-    if level >= limits.max_decode_passes:
+    deepest = level >= limits.max_decode_passes
+    text, applied = decode(text, decoded_by, limits.max_decode_passes, to_json=not deepest)
+    if deepest:
         out.add(location, name, text, applied)
         return
-    head, tail = text[0], text[-1]
-    if ((head == "{" and tail == "}") or (head == "[" and tail == "]")) and len(text) > 2:
+    if _is_bracketed(text):
         try:
             read_document(out, location, name, text, (*applied, "json"), level + 1)
         except (ValueError, RecursionError):
@@ -112,6 +121,21 @@ def read_value(
     out.add(location, name, text, applied)
     if len(text) >= _MIN_BASE64:
         _read_base64(out, location, name, text, applied, level)
+
+
+def _is_bracketed(text: str) -> bool:
+    head, tail = text[0], text[-1]
+    return ((head == "{" and tail == "}") or (head == "[" and tail == "]")) and len(text) > 2
+
+
+def _is_json(text: str) -> bool:
+    if not _is_bracketed(text):
+        return False
+    try:
+        parse_json(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _read_base64(

@@ -1,8 +1,8 @@
 """What the model reads of a value: lower case, with runs that carry no meaning shortened.
 
-Long digit runs, lists of numbers, identifiers and hashes, long words and long repeats of one character are cut to a few
-of their characters, so that neither padding nor randomness spends the window. `SourceMap` maps a range of the view back
-to the value.
+Long digit runs, lists of numbers, identifiers and hashes, long words, long repeats of one character and runs of blanks
+are cut to a few of their characters, so that neither padding nor randomness spends the window. `SourceMap` maps a range
+of the view back to the value.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from bisect import bisect_right
 ELLIPSIS = "\u2026"
 # Possessive quantifiers and bounded look-aheads: a run that fails is not tried again shorter, so a pass is linear.
 _RUN = re.compile(
-    r"(?P<repeat>([^0-9])\2{11,})"
+    r"(?P<blank>(?<![\t\n ])[\t ]{2,}+)"  # not what a line is indented by
+    r"|(?P<lines>(?:\r?\n[\t ]*+){3,}+)"
+    r"|(?P<repeat>([^0-9])\4{11,})"
     r"|(?P<list>(?<![0-9a-z])(?:[0-9]{1,20}+(?:[,;:|. ]-?|-)){7,}+)"  # coordinates, a fingerprint, columns
     r"|(?P<word>[0-9a-z_\-]{33,}+)"
     # A word of letters and digits in turns, at least four of them: an identifier, a digest, a piece of base64.
@@ -55,6 +57,10 @@ def _kept(match: re.Match[str]) -> tuple[int, int]:
 
 def _shorten(match: re.Match[str]) -> str:
     text, kind = match[0], match.lastgroup
+    if kind == "blank":
+        return " "
+    if kind == "lines":
+        return "\n\n"
     if kind == "repeat":
         return text[:_REPEAT]
     if kind == "number":
@@ -79,7 +85,7 @@ class SourceMap:
         for match in _RUN.finditer(fold_case(text)):
             short = _shorten(match)
             shift += len(match[0]) - len(short)
-            tail = 0 if match.lastgroup in ("number", "repeat") else _kept(match)[1]
+            tail = _kept(match)[1] if match.lastgroup in ("list", "word", "mixed") else 0
             self._at.append(match.end() - shift - tail)
             self._from.append(match.end() - tail)
 

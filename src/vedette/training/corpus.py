@@ -168,10 +168,11 @@ class Reader:
         ]  # fmt: skip
 
 
-def assign(bags: list[Bag], fold: int | None) -> None:
+def assign(bags: list[Bag], fold: int | None, *, calibrating: bool = True) -> None:
     """Set what each bag does in the run that leaves out `fold`. What our own grammars make always trains.
 
-    But for the productions that they keep apart: with those, only the run that leaves out nothing is trained.
+    But for the productions that they keep apart: with those, only the run that leaves out nothing is trained. Without
+    `calibrating`, the sites that would calibrate the run train it too.
     """
     for bag in bags:
         label = BENIGN if bag.label == BENIGN else "attack"
@@ -181,6 +182,8 @@ def assign(bags: list[Bag], fold: int | None) -> None:
             bag.part = "test" if fold is not None and bag.group == KEPT_APART else "train"
         else:
             bag.part = part_of(label, bag.group, is_site=bag.is_site, fold=fold)
+            if bag.part == "calibrate" and not calibrating:
+                bag.part = "train"
 
 
 def records_of(data: Path, fold: int | None) -> Iterator[tuple[dict[str, Any], Part]]:

@@ -63,7 +63,11 @@ class Trained:
 
 
 def finish(trained: Trained, data: Path, run: Path, out: Path, log: Log) -> Bundle:
-    """Quantise, calibrate and save what was trained as the bundle `out`; what comes before it stays in `run`."""
+    """Quantise, calibrate and save what was trained as the bundle `out`; what comes before it stays in `run`.
+
+    A run that kept no site to calibrate by gets a bundle whose threshold is a margin of zero, until
+    ``scripts/calibrate_folds.py`` has calibrated it.
+    """
     weights = run / "weights"
     weights.mkdir(exist_ok=True)
     model, tokenizer, plan = trained.model.cpu().eval(), trained.tokenizer, trained.plan
@@ -82,8 +86,11 @@ def finish(trained: Trained, data: Path, run: Path, out: Path, log: Log) -> Bund
             training=training_manifest(data, trained.bags, plan),
         )
 
-    calibration = calibrated(engine_of(save(run / UNCALIBRATED, _FLAT)), data, plan.fold, log)
-    return save(out, calibration)
+    uncalibrated = save(run / UNCALIBRATED, _FLAT)
+    if not plan.calibrating:
+        log("not calibrated: see scripts/calibrate_folds.py")
+        return save(out, _FLAT)
+    return save(out, calibrated(engine_of(uncalibrated), data, plan.fold, log))
 
 
 def engine_of(bundle: Bundle) -> Engine:

@@ -44,6 +44,7 @@ class TrainPlan:
 
     corpus: CorpusPlan = field(default_factory=CorpusPlan)
     fold: int | None = None  # sites and attack sources to leave out, which then judge
+    calibrating: bool = True  # by a fifth of the other sites; without, these train too, and scripts/calibrate_folds.py
     vocab_size: int = 4096
     max_tokens: int = 128
     d_model: int = 96
@@ -83,7 +84,7 @@ def prepare_corpus(data: Path, run: Path, plan: TrainPlan, processes: int, log: 
             bags += new
             log(f"read {name}: {len(new)} bags")
         path.write_bytes(msgspec.msgpack.encode(bags))
-    assign(bags, plan.fold)
+    assign(bags, plan.fold, calibrating=plan.calibrating)
     return bags
 
 

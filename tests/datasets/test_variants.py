@@ -1,0 +1,42 @@
+"""Attacks in other words and elsewhere: what attacks as a whole value only stays one."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+
+from vedette.datasets import variants
+from vedette.datasets.variants import varied
+from vedette.parsing.pipeline import ParsingPipeline
+from vedette.parsing.record import parse_record
+
+PIPELINE = ParsingPipeline()
+
+
+@pytest.mark.parametrize(
+    ("attack_class", "value"), [("traversal", "..\\..\\boot.ini"), ("redirect", "https:/\\evil.example")]
+)
+def test_harmless_text_stands_beside_a_whole_value(
+    attack_class: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(variants, "_PADDED", 1.0)
+    monkeypatch.setattr(variants, "mutate", lambda value, *_: value)
+    rng, padding = random.Random(3), 0
+    for _ in range(60):
+        entry = parse_record(json.dumps({"label": "attack", **varied(value, attack_class, rng)}))
+        assert value in [field.value for field in PIPELINE.parse(entry.request).fields]
+        padding = max(padding, len(entry.request.body))
+    assert padding > 10_000
+
+
+def test_a_payload_stands_in_harmless_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(variants, "_PADDED", 1.0)
+    monkeypatch.setattr(variants, "mutate", lambda value, *_: value)
+    rng, around = random.Random(4), 0
+    for _ in range(40):
+        entry = parse_record(json.dumps({"label": "attack", **varied("' or 1=1", "sqli", rng)}))
+        found = [field.value for field in PIPELINE.parse(entry.request).fields if " ' or 1=1 " in field.value]
+        around += bool(found)
+    assert around >= 38  # XML cannot hold every sign
