@@ -59,7 +59,8 @@ def test_harmless_text_around_an_attack_leaves_the_attack_in_the_row(rows: Rows)
     row = 60  # the first attack
     assert rows.label[row] == CLASSES.index("sqli")
     for _ in range(200):
-        ids = sampler._draw(row, surround=True)
+        context, text = sampler._draw(row, surround=True)
+        ids = [*context, *text.tolist()]
         assert len(ids) <= TOKENIZER.max_tokens
         assert any(ids[at : at + len(mark)] == mark for at in range(len(ids)))
 
@@ -67,18 +68,18 @@ def test_harmless_text_around_an_attack_leaves_the_attack_in_the_row(rows: Rows)
 def test_hard_rows_are_drawn_more_often(rows: Rows) -> None:
     sampler = Sampler(rows, np.random.default_rng(3), TOKENIZER.max_tokens, hard=np.array([7]))
     hard = rows.text(7).tolist()
-    drawn = [sampler._harmless()[0] for _ in range(600)]
-    assert 0.3 < sum(ids[2 : 2 + len(hard)] == hard for ids in drawn) / 600 < 0.6
+    drawn = [sampler._harmless()[1].tolist() for _ in range(600)]
+    assert 0.3 < sum(text[: len(hard)] == hard for text in drawn) / 600 < 0.6
 
 
 def test_torn_rows_hold_tokens_of_harmless_rows_only(rows: Rows) -> None:
     sampler = Sampler(rows, np.random.default_rng(3), TOKENIZER.max_tokens, noise=1.0)
     known = {token for row in range(60) for token in rows.text(row).tolist()}
     drawn = [sampler._harmless() for _ in range(300)]
-    assert {label for _, label in drawn} == {0}
-    assert all(set(ids[2:]) <= known and 2 < len(ids) <= TOKENIZER.max_tokens for ids, _ in drawn)
+    assert {label for _, _, label in drawn} == {0}
+    assert all(set(text.tolist()) <= known and 0 < len(text) <= TOKENIZER.max_tokens - 2 for _, text, _ in drawn)
     whole = {tuple(rows.text(row).tolist()) for row in range(60)}
-    assert sum(tuple(ids[2:]) not in whole for ids, _ in drawn) > 200
+    assert sum(tuple(text.tolist()) not in whole for _, text, _ in drawn) > 200
 
 
 def test_padding_is_zeros_behind() -> None:

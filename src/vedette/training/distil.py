@@ -21,11 +21,11 @@ from vedette.model.detector_config import attack_indexes
 from vedette.training.rows import Rows, Sampler
 from vedette.training.train import Log, Progress, Trainer, TrainPlan
 
-_NOISE = 0.3  # share of harmless rows that are torn apart: the teachers tell what to think of them
-_CALM = -3.0  # log-odds that a harmless row is to have at most, whatever the teachers say
-_WARM_UP = 1 / 50  # share of the steps
-_WEIGHT_DECAY = 0.02
-_AVERAGED = 1 / 6  # share of the steps over which the student's weights are averaged
+NOISE = 0.3  # share of harmless rows that are torn apart: the teachers tell what to think of them
+CALM = -3.0  # log-odds that a harmless row is to have at most, whatever the teachers say
+WARM_UP = 1 / 50  # share of the steps
+WEIGHT_DECAY = 0.02
+AVERAGED = 1 / 6  # share of the steps over which the student's weights are averaged
 
 
 def distil(
@@ -49,21 +49,21 @@ def distil(
     student, average = (AnomalyDetector(first.average.config).to(first.device) for _ in range(2))
     for model in (student.train(), average):
         model.load_state_dict(first.average.state_dict())
-    optimizer = torch.optim.AdamW(student.parameters(), plan.distil_rate, betas=(0.9, 0.98), weight_decay=_WEIGHT_DECAY)
-    sampler = Sampler(rows, np.random.default_rng(plan.seed), plan.max_tokens, first.sampler.hard, _NOISE)
+    optimizer = torch.optim.AdamW(student.parameters(), plan.distil_rate, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY)
+    sampler = Sampler(rows, np.random.default_rng(plan.seed), plan.max_tokens, first.sampler.hard, NOISE)
     sampler.decide(np.flatnonzero(rows.label > 0))  # all rows of bags too: the teachers say which of them attack
     batches, attacks = sampler.batches(plan.distil_batch), attack_indexes(average.config.classes)
     for step in range(plan.distil_steps):
-        set_rate(optimizer, plan.distil_rate, step, plan.distil_steps, max(1, int(_WARM_UP * plan.distil_steps)))
+        set_rate(optimizer, plan.distil_rate, step, plan.distil_steps, max(1, int(WARM_UP * plan.distil_steps)))
         ids, labels = (torch.from_numpy(part).to(first.device) for part in next(batches))
         with torch.no_grad():
-            told = [teacher(ids)[0] for teacher in teachers]
-        loss = _distance(student(ids)[0], told, labels == 0, attacks)
+            margin, classes = said([teacher(ids)[0] for teacher in teachers], attacks)
+        loss = distance(student(ids)[0], margin, classes, labels == 0, attacks).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         optimizer.step()
-        decay = min(1 - 1 / max(1.0, _AVERAGED * plan.distil_steps), (1 + step) / (10 + step))
+        decay = min(1 - 1 / max(1.0, AVERAGED * plan.distil_steps), (1 + step) / (10 + step))
         with torch.no_grad():
             torch._foreach_lerp_(list(average.parameters()), list(student.parameters()), 1 - decay)
         if (step + 1) % 50 == 0:
@@ -80,15 +80,20 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float, step: int, steps: in
         group["lr"] = rate * (0.02 + 0.98 * share)
 
 
-def _distance(logits: Tensor, told: list[Tensor], harmless: Tensor, attacks: list[int]) -> Tensor:
-    """How far `logits` (B, C) are from the mean of the teachers', in the log-odds of attack and in the classes.
+def said(logits: list[Tensor], attacks: list[int]) -> tuple[Tensor, Tensor]:
+    """Logits (B, C) of several teachers -> the means of their log-odds of attack (B,) and of their classes (B, C)."""
+    margin = torch.stack([one[:, attacks].logsumexp(1) for one in logits]).mean(0)
+    return margin, torch.stack([F.softmax(one, dim=1) for one in logits]).mean(0)
+
+
+def distance(logits: Tensor, margin: Tensor, classes: Tensor, harmless: Tensor, attacks: list[int]) -> Tensor:
+    """How far each of `logits` (B, C) is from what was `said`, in the log-odds of attack and in the classes, (B,).
 
     Where the teachers call a row that is `harmless` (B,) an attack, they are corrected.
     """
-    margin = torch.stack([one[:, attacks].logsumexp(1) for one in told]).mean(0)
-    classes = torch.stack([F.softmax(one, dim=1) for one in told]).mean(0)
-    wrong = harmless & (margin > _CALM)
-    margin = margin.masked_fill(wrong, _CALM)
+    wrong = harmless & (margin > CALM)
+    margin = margin.masked_fill(wrong, CALM)
     benign = F.one_hot(torch.zeros_like(wrong, dtype=torch.long), logits.shape[1]).to(classes.dtype)
     classes = torch.where(wrong.unsqueeze(1), benign, classes)
-    return F.smooth_l1_loss(logits[:, attacks].logsumexp(1), margin) + F.cross_entropy(logits, classes)
+    of_margin = F.smooth_l1_loss(logits[:, attacks].logsumexp(1), margin, reduction="none")
+    return of_margin - (classes * logits.log_softmax(1)).sum(1)

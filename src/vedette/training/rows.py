@@ -93,6 +93,10 @@ def rows_of(examples: Sequence[Example], tokenizer: HTTPTokenizer) -> Rows:
     )
 
 
+Drawn = tuple[list[int], NDArray[np.int16], int]
+"""A row as drawn: the ids of its context and of its text, and its label."""
+
+
 @dataclass(slots=True)
 class Sampler:
     """Draws training batches; `hard` are benign rows to draw more often.
@@ -108,6 +112,7 @@ class Sampler:
     noise: float = 0.0
     _attacks: dict[int, list[NDArray[np.int64]]] = field(default_factory=dict)
     _collected: dict[int, float] = field(default_factory=dict)  # share of a class's draws from its first pool
+    _weights: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))  # how often each attack class is drawn
     _benign: list[NDArray[np.int64]] = field(default_factory=list)
     _pool: NDArray[np.int16] = field(default_factory=lambda: np.zeros(0, np.int16))  # tokens of harmless rows
     _benign_shares: list[float] = field(default_factory=list)  # of all draws, up to each origin
@@ -132,36 +137,40 @@ class Sampler:
             self._attacks[int(label)] = pools
             roots = [float(len(pool)) ** 0.5 for pool in pools]  # or a handful of records would be learned by heart
             self._collected[int(label)] = min(roots[0] / sum(roots), COLLECTED) if len(pools[1]) else 1.0
+        weights = [
+            _EMPHASIS.get(CLASSES[label], 1.0) * sum(map(len, pools)) ** 0.5 for label, pools in self._attacks.items()
+        ]
+        self._weights = np.array(weights) / sum(weights)
 
     def batches(self, size: int, groups: int = 8) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """Yield (ids (B, T), labels (B,)) without end; `groups` batches are drawn at once and cut by length."""
-        labels = list(self._attacks)
-        counts = np.array([sum(map(len, self._attacks[label])) for label in labels], np.float64)
-        weights = np.sqrt(counts)
-        weights *= [_EMPHASIS.get(CLASSES[label], 1.0) for label in labels]
-        weights /= weights.sum()
         while True:
-            drawn = [self._attack(labels[k]) for k in self.rng.choice(len(labels), size * groups // 2, p=weights)]
-            drawn += [self._harmless() for _ in range(size * groups // 2)]
+            drawn = [([*context, *text.tolist()], label) for context, text, label in self.draw(size * groups)]
             drawn.sort(key=lambda pair: len(pair[0]))
             cuts = [drawn[at : at + size] for at in range(0, len(drawn), size)]
             self.rng.shuffle(cuts)
             for cut in cuts:
                 yield pad([ids for ids, _ in cut]), np.array([label for _, label in cut], np.int64)
 
-    def _attack(self, label: int) -> tuple[list[int], int]:
+    def draw(self, size: int) -> list[Drawn]:
+        """Draw `size` rows, the attacks first."""
+        labels = list(self._attacks)
+        drawn = [self._attack(labels[k]) for k in self.rng.choice(len(labels), size // 2, p=self._weights)]
+        return drawn + [self._harmless() for _ in range(size // 2)]
+
+    def _attack(self, label: int) -> Drawn:
         collected, generated = self._attacks[label]
         pool = collected if self.rng.random() < self._collected[label] else generated
-        return self._draw(int(pool[self._below(len(pool))]), surround=True), label
+        return *self._draw(int(pool[self._below(len(pool))]), surround=True), label
 
-    def _harmless(self) -> tuple[list[int], int]:
+    def _harmless(self) -> Drawn:
         if self.noise and self.rng.random() < self.noise:
-            return self._noised(self._benign_row()), 0
+            return *self._noised(self._benign_row()), 0
         if len(self.hard) and self.rng.random() < HARD:
             row = int(self.hard[self._below(len(self.hard))])
         else:
             row = self._benign_row()
-        return self._draw(row, surround=False), 0
+        return *self._draw(row, surround=False), 0
 
     def _benign_row(self) -> int:
         pool = self._benign[bisect(self._benign_shares, self.rng.random())]
@@ -170,8 +179,8 @@ class Sampler:
     def _below(self, n: int) -> int:
         return int(self.rng.random() * n)  # a tenth of what Generator.integers costs
 
-    def _draw(self, row: int, surround: bool) -> list[int]:
-        """Ids of a row, sometimes with another row's context, sometimes inside a stretch of harmless text."""
+    def _draw(self, row: int, surround: bool) -> tuple[list[int], NDArray[np.int16]]:
+        """Context and text of a row, sometimes another row's context, sometimes harmless text around the text."""
         rng = self.rng
         context = self.rows.contexts[self.rows.context[row]]
         if rng.random() < 0.15:
@@ -183,10 +192,10 @@ class Sampler:
             text = text[start : start + CROP]
         if len(text) < room and rng.random() < (SURROUNDED if surround else SURROUNDED_HARMLESS):
             text = self._surround(text, room - len(text))
-        return [*context, *text[:room].tolist()]
+        return context, text[:room]
 
-    def _noised(self, row: int) -> list[int]:
-        """Ids of a harmless row that has been torn apart, often under another row's context."""
+    def _noised(self, row: int) -> tuple[list[int], NDArray[np.int16]]:
+        """Context and text of a harmless row that has been torn apart, often under another row's context."""
         rng, text, kind = self.rng, self.rows.text(row)[:_NOISED], self.rng.random()
         if kind < 0.4:
             other = self.rows.text(self._benign_row())[:_NOISED]
@@ -201,7 +210,7 @@ class Sampler:
         else:
             text = self._tokens(4 + self._below(30))
         context = self.rows.contexts[self.rows.context[self._below(len(self.rows)) if rng.random() < 0.3 else row]]
-        return [*context, *text[: self.max_tokens - len(context)].tolist()]
+        return context, text[: self.max_tokens - len(context)]
 
     def _tokens(self, n: int) -> NDArray[np.int16]:
         """`n` tokens of harmless rows, as often as they stand there."""

@@ -183,36 +183,16 @@ class Trainer:
         return attack_margins(self.average, rows, self.device)
 
     def find_hard(self) -> None:
-        """Keep the harmless rows with the highest margins, out of a random sample and those kept before.
-
-        At most half of them are generated: what grammars make up may not crowd out what people really send.
-        """
-        benign = np.flatnonzero(self.rows.label == 0)
-        sample = self.sampler.rng.choice(benign, min(self.plan.hard_sample, len(benign)), replace=False)
-        pool = np.unique(np.concatenate([sample, self.sampler.hard]))
-        margins = self.margins(pool)
-        keep = max(256, int(self.plan.hard_keep * self.plan.hard_sample))
-        ranked = pool[np.argsort(-margins)]
-        generated = self.rows.is_generated(ranked)
-        self.sampler.hard = np.concatenate([ranked[generated][: keep // 2], ranked[~generated][: keep // 2]])
-        top = np.sort(margins)[::-1]
-        self.log(f"hard rows: {len(self.sampler.hard)}, margins {top[0]:.1f} .. {top[min(keep, len(top)) - 1]:.1f}")
+        """Keep the harmless rows with the highest margins, out of a random sample and those kept before."""
+        pool = candidates(self.rows, self.plan, self.sampler.hard, self.sampler.rng)
+        self.sampler.hard, note = hardest(self.rows, self.plan, pool, self.margins(pool))
+        self.log(f"hard rows: {note}")
 
     def decide_bags(self) -> None:
-        """In each bag call the row with the highest margin an attack, and those near it; drop bags without one."""
-        open_rows = np.flatnonzero(self.rows.bag >= 0)
-        sure = np.flatnonzero((self.rows.label > 0) & (self.rows.bag < 0))
-        if not len(open_rows):
-            return
-        margins = self.margins(open_rows)
-        best: dict[int, float] = {}
-        for bag, margin in zip(self.rows.bag[open_rows].tolist(), margins.tolist(), strict=True):
-            best[bag] = max(best.get(bag, -99.0), margin)
-        peak = np.array([best[bag] for bag in self.rows.bag[open_rows].tolist()])
-        chosen = open_rows[(margins >= peak - 0.5) & (margins > -1.0) | (margins > 3.0)]
-        dropped = sum(value <= -1.0 for value in best.values())
-        self.log(f"bags: {len(best)}, dropped for want of an attack {dropped}, attack rows chosen {len(chosen)}")
-        self.sampler.decide(np.concatenate([sure, chosen]))
+        """Choose the rows of each bag that attack."""
+        chosen, note = attack_rows(self.rows, self.margins)
+        self.log(f"bags: {note}")
+        self.sampler.decide(chosen)
 
     def save(self) -> None:
         """Write the checkpoint atomically."""
@@ -243,6 +223,46 @@ class Trainer:
             self.decide_bags()
             self.decided = state["decided"]
         return True
+
+
+def candidates(rows: Rows, plan: TrainPlan, hard: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Harmless rows among which the hardest are looked for: a random sample and those that were the hardest before."""
+    benign = np.flatnonzero(rows.label == 0)
+    sample = rng.choice(benign, min(plan.hard_sample, len(benign)), replace=False)
+    pool: NDArray[np.int64] = np.unique(np.concatenate([sample, hard]))
+    return pool
+
+
+def hardest(
+    rows: Rows, plan: TrainPlan, pool: NDArray[np.int64], margins: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], str]:
+    """Rows of `pool` and their log-odds of attack -> those with the highest, and a note.
+
+    At most half of them are generated: what grammars make up may not crowd out what people really send.
+    """
+    keep = max(256, int(plan.hard_keep * plan.hard_sample))
+    order = np.argsort(-margins)
+    ranked, top = pool[order], margins[order]
+    generated = rows.is_generated(ranked)
+    hard = np.concatenate([ranked[generated][: keep // 2], ranked[~generated][: keep // 2]])
+    return hard, f"{len(hard)}, margins {top[0]:.1f} .. {top[min(keep, len(top)) - 1]:.1f}"
+
+
+def attack_rows(rows: Rows, judge: Callable[[NDArray[np.int64]], NDArray[np.float32]]) -> tuple[NDArray[np.int64], str]:
+    """Rows that attack, and a note: the certain ones, and of each bag the row with the highest margin and those near
+    it. A bag where none looks like an attack is left out. `judge` gives the margins of rows."""
+    certain = np.flatnonzero((rows.label > 0) & (rows.bag < 0))
+    undecided = np.flatnonzero(rows.bag >= 0)
+    if not len(undecided):
+        return certain, "none"
+    margins, bags = judge(undecided), rows.bag[undecided]
+    peaks = np.full(int(bags.max()) + 1, -np.inf, np.float32)
+    np.maximum.at(peaks, bags, margins)
+    chosen = undecided[(margins >= peaks[bags] - 0.5) & (margins > -1.0) | (margins > 3.0)]
+    seen = np.unique(bags)
+    dropped = int((peaks[seen] <= -1.0).sum())
+    note = f"{len(seen)}, dropped for want of an attack {dropped}, attack rows chosen {len(chosen)}"
+    return np.concatenate([certain, chosen]), note
 
 
 def attack_margins(model: AnomalyDetector, rows: list[list[int]], device: str = "cpu") -> NDArray[np.float32]:

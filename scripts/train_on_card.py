@@ -1,0 +1,161 @@
+"""Train the four folds and the whole at once on one graphics card, within a given time.
+
+    train_on_card.py prepare DATA RUNS            read the corpus, learn the vocabularies (no card, some minutes)
+    train_on_card.py train RUNS SECONDS [OUT]     teachers and students (a card; needs no data but what was prepared)
+    train_on_card.py finish DATA RUNS [RUN...]    early exit of the whole, int8, held-out records (no card)
+
+Then calibrate by `calibrate_folds.py RUNS/fold-1 ... RUNS/fold-4` and judge by `vedette evaluate` on the same. RUNS
+gets the directories whole and fold-1 to fold-4, each as `vedette train --all-sites` would leave it. The steps may be
+taken on different machines: `train` reads corpus.msgpack (or .xz), plan.json and the vocabularies from RUNS and writes
+student.pt, hard.npy and plan.json of each run to OUT, which `finish` looks for in RUNS.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+import multiprocessing
+import os
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+
+from vedette.model.anomaly_detector import AnomalyDetector
+from vedette.model.detector_config import DetectorConfig
+from vedette.tokenization.http_tokenizer import HTTPTokenizer
+from vedette.training.card import CardTrainer
+from vedette.training.corpus import Bag, assign, examples_of
+from vedette.training.rows import Rows, rows_of
+from vedette.training.split import FOLDS
+from vedette.training.train import TrainPlan, learn_vocabulary, prepare_corpus, summary
+
+RUNS = {"whole": None, **{f"fold-{fold}": fold for fold in FOLDS}}
+_BEGAN = time.monotonic()
+
+
+def log(line: str) -> None:
+    """Tell on stderr, with the seconds since the start."""
+    print(f"{time.monotonic() - _BEGAN:6.1f} s  {line}", file=sys.stderr, flush=True)
+
+
+def plan_of(run: Path) -> TrainPlan:
+    """The plan that stands in a run's directory."""
+    return msgspec.convert(json.loads((run / "plan.json").read_text()), TrainPlan)
+
+
+def write_plan(run: Path, plan: TrainPlan) -> None:
+    """Write `plan` into the directory of its run."""
+    (run / "plan.json").write_text(json.dumps(summary(plan), indent=2) + "\n")
+
+
+def bags_of(runs: Path, plan: TrainPlan) -> list[Bag]:
+    """The corpus with what each bag does in the run of `plan`."""
+    packed = runs / "corpus.msgpack.xz"
+    raw = lzma.decompress(packed.read_bytes()) if packed.exists() else (runs / "corpus.msgpack").read_bytes()
+    bags = msgspec.msgpack.decode(raw, type=list[Bag])
+    assign(bags, plan.fold, calibrating=plan.calibrating)
+    return bags
+
+
+def prepare(data: Path, runs: Path) -> None:
+    """Read the corpus and learn the vocabulary of each run."""
+    runs.mkdir(parents=True, exist_ok=True)
+    processes = len(os.sched_getaffinity(0))
+    bags: list[Bag] = []
+    for name, fold in RUNS.items():
+        run = runs / name
+        run.mkdir(exist_ok=True)
+        # A model that will be judged is not told by it which tokens to leave unread.
+        plan = replace(TrainPlan(), fold=fold, calibrating=False)
+        write_plan(run, plan if fold is None else replace(plan, exit_steps=0))
+        bags = bags or prepare_corpus(data, runs, plan, processes, log)
+        assign(bags, fold, calibrating=False)
+        log(f"{name}: {learn_vocabulary(bags, run, plan).vocab_size} words")
+
+
+def _save_rows(runs: Path, name: str, path: Path) -> None:
+    run = runs / name
+    plan = plan_of(run)
+    tokenizer = HTTPTokenizer.load(run / "vocabulary.json", plan.max_tokens)
+    rows = rows_of(examples_of(bags_of(runs, plan)), tokenizer)
+    np.savez(path, **{key: getattr(rows, key) for key in ("ids", "start", "context", "label", "origin", "bag")})
+    path.with_suffix(".json").write_text(
+        json.dumps({"contexts": rows.contexts, "origins": rows.origins, "vocab_size": tokenizer.vocab_size})
+    )
+    log(f"{name}: {len(rows)} rows, {rows.ids.size / len(rows):.1f} tokens each")
+
+
+def train(runs: Path, seconds: float, out: Path) -> None:
+    """Train the runs that stand in `runs`; what is needed to finish them goes to `out`."""
+    names = [name for name in RUNS if (runs / name / "vocabulary.json").exists()]
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = {name: Path(scratch) / f"{name}.npz" for name in names}
+        fork = multiprocessing.get_context("fork")  # before the card is touched
+        readers = [fork.Process(target=_save_rows, args=(runs, name, path)) for name, path in paths.items()]
+        for reader in readers:
+            reader.start()
+        plan = replace(plan_of(runs / names[0]), fold=None)
+        trainer = CardTrainer(plan, plan.vocab_size, log)
+        rows: dict[str, Rows] = {}
+        for (name, path), reader in zip(paths.items(), readers, strict=True):
+            reader.join()
+            rest = json.loads(path.with_suffix(".json").read_text())
+            if rest.pop("vocab_size") != plan.vocab_size:
+                sys.exit(f"{name}: its vocabulary is smaller than the plan's {plan.vocab_size} words")
+            rows[name] = Rows(**np.load(path), **rest)
+    for name, done in trainer.train(rows, seconds - (time.monotonic() - _BEGAN)).items():
+        run = out / name
+        run.mkdir(parents=True, exist_ok=True)
+        torch.save(done.student.state_dict(), run / "student.pt")
+        np.save(run / "hard.npy", done.hard)
+        write_plan(run, replace(plan_of(runs / name), steps=done.steps, distil_steps=done.distil_steps))
+        log(f"{name}: {done.steps} and {done.distil_steps} steps")
+
+
+def complete(data: Path, runs: Path, name: str) -> None:
+    """Make the bundle of a run, and for a fold write the records that judge it."""
+    # The machine with the card needs none of what these need.
+    from vedette.training.early_exit import add_early_exit
+    from vedette.training.finish import Trained, finish
+    from vedette.training.held_out import write_held_out
+
+    run = runs / name
+    plan = plan_of(run)
+    bags = bags_of(runs, plan)
+    tokenizer = HTTPTokenizer.load(run / "vocabulary.json", plan.max_tokens)
+    rows = rows_of(examples_of(bags), tokenizer)
+    model = AnomalyDetector(
+        DetectorConfig(tokenizer.vocab_size, plan.max_tokens, plan.d_model, plan.n_layers, plan.n_heads, plan.d_ff)
+    )
+    model.load_state_dict(torch.load(run / "student.pt", weights_only=True))
+    model.eval()
+    if plan.exit_steps:
+        model = add_early_exit(model, rows, np.load(run / "hard.npy"), plan, run, log, lambda *_: None)
+    if plan.fold is not None:
+        log(f"{name}: held-out records {write_held_out(data, bags, run, plan.fold)}")
+    bundle = finish(Trained(model, tokenizer, rows, bags, plan), data, run, run / "bundle", log)
+    log(f"{name}: {bundle.version}")
+
+
+def main(arguments: list[str]) -> None:
+    """Do what the command line says."""
+    match arguments:
+        case ["prepare", data, runs]:
+            prepare(Path(data), Path(runs))
+        case ["train", runs, seconds, *out] if len(out) < 2:
+            train(Path(runs), float(seconds), Path(out[0] if out else runs))
+        case ["finish", data, runs, *names]:
+            for name in names or RUNS:
+                complete(Path(data), Path(runs), name)
+        case _:
+            sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
