@@ -185,8 +185,16 @@ static int N(has_sign)(const CHAR *s, long n) {
     return !MATCHES(neutral, s, n) || FINDS(company, s, n) || N(has_mark)(s, n);
 }
 
+static int N(is_serialised)(const CHAR *s, long n) {
+    return n && strchr("r/YKgAHBTa82", s[0] < 128 && s[0] ? (int)s[0] : '?') && MATCHES(serialised, s, n);
+}
+
+/* At the beginning, or behind an equals sign not far from it. */
 static int N(begins_serialised)(const CHAR *s, long n) {
-    return n && strchr("r/YgAHBa8", s[0] < 128 && s[0] ? (int)s[0] : '?') && MATCHES(serialised, s, n);
+    if (N(is_serialised)(s, n)) return 1;
+    long at = 0, most = n < 64 ? n : 64;
+    while (at < most && s[at] != '=') at++;
+    return at < most && N(is_serialised)(s + at + 1, n - at - 1);
 }
 
 static int N(is_loaded_word)(const CHAR *s, long n) {

@@ -66,14 +66,16 @@ _DUNDERS = ("__class", "__init", "__glob", "__subc", "__base", "__mro", "__impo"
 _LOADED_DOTS = re.compile(
     r"(?:\A|[^a-z0-9])(?:(?:\d{1,3}|0\d*)\.){3}(?:\d{1,3}|0\d*)(?!\d)"
     r"|\.(?:p?ph|as|js|exe|ht|env|git|svn|ini|conf|internal|nip|xip|sslip|sh|cgi|ba(?:[tks]|sh|ckup)?\b|cer|cf|pl\b|war|vbs|properties|bak|sql|log"
-    r"|py\b|rb\b|cmd|ps1|swf|axd|cdx|scr|vbhtm|ctp|cshtm|stm|pgif|dbm|jsw)"
+    r"|py\b|rb\b|cmd|ps1|swf|axd|cdx|scr|vbhtm|vb[es]\b|wss|ctp|cshtm|stm|pgif|dbm|jsw)"
 )
 # How serialised objects begin in base64 and hexadecimal: Java, pickle protocols 0 and 2-5, .NET and its view state,
-# gzip, Ruby Marshal.
+# gzip, Ruby Marshal, PHP.
 _SERIALISED = re.compile(
-    r"(?:rO0|/wEy|Y3Bvc2l4|gA[IJMNQRSTUVWX]|AAEAAAD|H4sI|BAh|aced0005|ACED0005|800[2-5])[A-Za-z0-9+/_\-]{8}"
+    r"(?:rO0|/wEy|Y3Bvc2l4|KG[RxlN]wM|gA[IJMNQRSTUVWX]|AAEAAAD|H4sI|BAh|Tzo[xyz0-5]|aced0005|ACED0005|800[2-5]"
+    r"|28[67][0-9a-f]70300a)[A-Za-z0-9+/_\-]{8}"
 )
-_SERIALISED_STARTS = frozenset("r/YgAHBa8")
+_SERIALISED_STARTS = frozenset("r/YKgAHBTa82")
+_MAX_PREFIX = 64  # characters up to an equals sign behind which an object may begin
 # A plain outside URL is knowledge about the site, not an attack: a host name under letters, path and query of words.
 _PLAIN_URL = re.compile(
     r"https?://(?:[A-Za-z0-9\-]+\.)+[A-Za-z]{2,18}(?::\d{2,5})?"
@@ -224,7 +226,10 @@ def is_loaded(text: str) -> bool:
 
 
 def _begins_serialised(text: str) -> bool:
-    return text[:1] in _SERIALISED_STARTS and _SERIALISED.match(text) is not None
+    if text[:1] in _SERIALISED_STARTS and _SERIALISED.match(text):
+        return True
+    start = text.find("=", 0, _MAX_PREFIX) + 1
+    return start > 0 and text[start : start + 1] in _SERIALISED_STARTS and _SERIALISED.match(text, start) is not None
 
 
 def _is_loaded_word(text: str) -> bool:

@@ -21,7 +21,7 @@ PLACES = frozenset(
     proto prototype constructor
     crossdomain keychain keychains composer
     netrc pgpass dockercfg aws hgrc dirstate bzr wgetrc mdf
-    bashrc intranet rbndr rebind localtest lacolhost lvh
+    bashrc vimrc terraformrc boto cnf dockerenv kdbx intranet rbndr rebind localtest lacolhost lvh
     springframework rowset functors priorityqueue typeconfusedelegate
     """.split()
 )
@@ -29,7 +29,7 @@ _ENDINGS = frozenset(
     """
     php phtml phtm pht phar asp aspx ashx asmx asa cer jsp jspx jspf war cgi pl py sh exe bat cmd ps shtml shtm stm
     vbs hta cfm cfml cfc swf axd cdx scr asax vbhtm vbhtml ctp ascx
-    cshtml wsf wsh vbe jse jsv pgif hphp dbm
+    cshtml cshtm wsf wsh vbe jse jsv pgif hphp phpt wss dbm
     """.split()
 )
 FILES = PLACES | _ENDINGS
