@@ -18,7 +18,9 @@ PLAN = TrainPlan(
 
 def some_rows(word: str) -> Rows:
     harmless = [example(f"{word} words {number}", "benign", f"benign/{number % 3}") for number in range(40)]
-    attacks = [example(f"union select {number}", "sqli", bag=number % 20 if number < 30 else -1) for number in range(40)]
+    attacks = [
+        example(f"union select {number}", "sqli", bag=number % 20 if number < 30 else -1) for number in range(40)
+    ]
     return rows_of([*harmless, *attacks], TOKENIZER)
 
 

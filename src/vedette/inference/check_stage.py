@@ -21,6 +21,7 @@ from vedette.http_request import HTTPRequest
 from vedette.inference.engine import Engine
 from vedette.inference.prepared import Prepared, Slice
 from vedette.inference.queue_manager import QueueObserver, QueueStats, RequestQueueManager
+from vedette.inference.turn import TURN
 from vedette.parsing.native_reading import native
 from vedette.verdict import Degraded, Verdict
 
@@ -295,15 +296,17 @@ async def _first_done(futures: list[asyncio.Future[None]]) -> None:
 
 
 def _prepare(batch: list[Begun]) -> list[Prepared]:
-    return [begun.engine.prepare(begun.request, request_id=begun.request_id) for begun in batch]
+    with TURN:
+        return [begun.engine.prepare(begun.request, request_id=begun.request_id) for begun in batch]
 
 
 def _infer(batch: list[_Work]) -> list[None]:
     by_engine: dict[Engine, list[Slice]] = {}
     for begun, piece in batch:
         by_engine.setdefault(begun.engine, []).append(piece)
-    for engine, pieces in by_engine.items():
-        engine.infer(pieces)
+    with TURN:
+        for engine, pieces in by_engine.items():
+            engine.infer(pieces)
     return [None] * len(batch)
 
 

@@ -28,6 +28,7 @@ from vedette.inference.prepared import Prepared, Slice
 from vedette.inference.rows import BUCKET, Reading, Row, cut_readings, cut_runs
 from vedette.inference.score_memory import Key, Remembered, ScoreMemory
 from vedette.inference.text_reader import TextReader, text_reader
+from vedette.inference.turn import TURN
 from vedette.parsing.pipeline import ParsingPipeline
 from vedette.sinks.masking import excerpt, is_secret, short_name
 from vedette.tokenization.native_screen import view
@@ -91,7 +92,10 @@ class Engine:
     # -- prepare -------------------------------------------------------------------------------------------------
 
     def prepare(self, request: HTTPRequest, *, request_id: str | None = None) -> Prepared:
-        """Take `request` apart and look up what is known. Pure CPU, bounded by the inspection settings."""
+        """Take `request` apart and look up what is known. Pure CPU, bounded by the inspection settings.
+
+        A thread that has the `TURN` passes it on in between.
+        """
         started_at = time.monotonic()
         parsed = self._pipeline.parse(request, self._pieces)
         fields = parsed.fields
@@ -112,6 +116,7 @@ class Engine:
                 continue
             secret = is_secret(field.location, field.name, field.kind)
             for window in windows:
+                TURN.pass_on()
                 seen = view(window.text)
                 key = key_of(window.context, seen, secret=secret)
                 slot = slots.get(key)
@@ -187,7 +192,9 @@ class Engine:
             wanted = [reading for reading in part if reading.wanted]
             contexts = [self._tokenizer.context_ids(reading.window.context) for reading in wanted]
             finished = []
-            found = reader.read([reading.view for reading in wanted], contexts)
+            views = [reading.view for reading in wanted]
+            with TURN.aside():
+                found = reader.read(views, contexts)
             for reading, context, answer in zip(wanted, contexts, found, strict=True):
                 if answer is None:
                     left.append(reading)
@@ -224,7 +231,8 @@ class Engine:
         for line, row in zip(ids, rows, strict=True):
             line[: len(row.ids)] = row.ids
         try:
-            output = self.runtime.run(ids)
+            with TURN.aside():
+                output = self.runtime.run(ids)
             scored = self._scorer.score_rows(output.logits)
         except Exception as error:
             raise InferenceFailed(f"{type(error).__name__}: {error}") from error

@@ -24,6 +24,7 @@ from vedette.errors import Overloaded, RequestError
 from vedette.inference.async_waf_service import AsyncWAFService, UnderWay
 from vedette.inference.rate_limiter import Decision, RequestLimits
 from vedette.inference.redis_limits import RedisLimits
+from vedette.inference.turn import TURN
 from vedette.server.body import Receive, Send, too_large
 from vedette.server.client_address import ClientAddresses
 from vedette.server.endpoint import Call, Handler, answer_post
@@ -158,9 +159,14 @@ class CheckRoutes:
             raise Overloaded("too many large bodies wait to be read")
         self._decoding += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._decoder, read)
+            return await asyncio.get_running_loop().run_in_executor(self._decoder, _in_turn, read)
         finally:
             self._decoding -= 1
+
+
+def _in_turn(read: Callable[[], T]) -> T:
+    with TURN:
+        return read()
 
 
 async def _raise(error: Exception, _call: Call) -> bytes:
