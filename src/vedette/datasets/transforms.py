@@ -285,6 +285,25 @@ def dotless(text: str, rng: random.Random) -> str:
     return rng.choice(forms)
 
 
+def complemented(text: str, rng: random.Random) -> str:
+    """Every bit turned over, percent-encoded, which PHP's ~ turns back."""
+    return "".join(f"%{255 - byte:02X}" for byte in _utf8(text))
+
+
+def xored(text: str, rng: random.Random) -> str:
+    """Two strings in quotes whose exclusive or is the text, as PHP's ^ takes it, percent-encoded or readable."""
+    data = _utf8(text)
+    if rng.random() < 0.5:
+        mask = rng.choice((0xFF, 0x80, 0x7F, rng.randrange(0x80, 0x100)))
+        first, second = "".join(f"%{byte ^ mask:02x}" for byte in data), f"%{mask:02x}" * len(data)
+    else:
+        signs = "`{}[]~!@#$%^*()_-+=|:;<>,.?/"
+        pairs = [rng.choice([(a, chr(ord(a) ^ byte)) for a in signs]) for byte in data]
+        first, second = "".join(a for a, _ in pairs), "".join(b for _, b in pairs)
+    quote = "'" if '"' in first + second else '"'
+    return f"{quote}{first}{quote}^{quote}{second}{quote}"
+
+
 def json_escape(text: str, rng: random.Random) -> str:
     """The text as the inside of a JSON string."""
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
@@ -297,6 +316,6 @@ TRANSFORMS: dict[str, Transform] = {
     "rot13": rot13, "phps": php_string, "lenq": length_prefixed, "carets": carets, "ticks": backticks,
     "shq": shell_quotes, "wild": wildcards, "ifs": ifs, "lower": lowered, "upper": uppered, "wide": full_width,
     "dotless": dotless, "jsonesc": json_escape, "cutw": split_word, "pieces": quoted_pieces, "caret1": caret_each,
-    "mask": masked, "braced": braced, "joined": joined, "vars": from_variables,
+    "neg": complemented, "xor": xored, "mask": masked, "braced": braced, "joined": joined, "vars": from_variables,
 }  # fmt: skip
 """Every transform by the name that grammar files use."""
