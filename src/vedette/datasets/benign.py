@@ -223,6 +223,15 @@ def _deflated(rng: random.Random) -> str:
     return (base64.urlsafe_b64encode if rng.random() < 0.3 else base64.b64encode)(raw).decode()
 
 
+def _escaped_slashes(rng: random.Random) -> str:
+    """JSON, markup and addresses whose slashes a writer of JSON escaped, once or twice, often a piece of it."""
+    topic = rng.choice(("purl", "json", "json", "appconfig", "blk", "utfield", "csp", "appconfig"))
+    text = benign_grammar().draw(rng, topic).replace("/", "\\/")
+    if rng.random() < 0.3:
+        text = json.dumps(text, ensure_ascii=rng.random() < 0.5)[1:-1]
+    return text[rng.randrange(len(text)) // 2 :] if rng.random() < 0.3 else text
+
+
 def _svg_path(rng: random.Random) -> str:
     """Path data of a drawing: commands and coordinates."""
     steps = []
@@ -401,4 +410,5 @@ _SHAPES: tuple[Shape, ...] = (
     _mojibake, _json_tree, _json_tree,
     *(_sensor_noise,) * 14, _bang_cookie, _broken_letter, _broken_letter, _php_scalars, _php_scalars, _php_scalars,
     _framework_state, _framework_state, _deflated, _deflated, _deflated,
+    *(_escaped_slashes,) * 5,
 )  # fmt: skip
