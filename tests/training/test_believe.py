@@ -405,6 +405,8 @@ def test_what_may_be_an_attack_is_kept(value: str, label: str) -> None:
         ("{{7*7}}", "{{ items }} and 7*7 of them"),
         ("{{''.__class__.x}}", "{{ item.title }}"),
         ("1;cat /etc/hosts", "run `cat /etc/hosts` to see it"),
+        ("echo $((3 * 4567))", "`echo $((3 * 4567))` prints a product"),
+        ('cd "$dir" && ls -la', "run cd src && ls to list it"),
         ("<?php system('id');", "<?php echo $title;"),
     ],
 )

@@ -13,6 +13,7 @@ import json
 import random
 import re
 import string
+import zlib
 from collections.abc import Callable
 from functools import cache
 
@@ -22,11 +23,13 @@ from vedette.datasets.grammar import Grammar, load_grammar
 MAX_CHARS = 600
 """No value is longer; longer ones are cut wherever that falls, as logs and windows cut theirs."""
 
-GRAMMARS = ("common", "prose", "markup", "code", "web", "query", "sites", "docs", "more", "apps", "scripts", "apis")
+GRAMMARS = ("common", "prose", "markup", "code", "web", "query", "sites", "docs", "more", "apps", "scripts", "apis",
+            "services", "manual")  # fmt: skip
 """The grammar files, each named after its prefix `benign_`."""
 
-_TOPICS = ("prose", "names", "markup", "code", "web", "query", "sites", "docs", "more", "apps", "scripts", "apis")
-_TOPIC_WEIGHTS = (20, 8, 11, 14, 16, 11, 10, 8, 9, 18, 34, 34)
+_TOPICS = ("prose", "names", "markup", "code", "web", "query", "sites", "docs", "more", "apps", "scripts", "apis",
+           "services", "manual")  # fmt: skip
+_TOPIC_WEIGHTS = (20, 8, 11, 14, 16, 11, 10, 8, 9, 18, 34, 34, 46, 38)
 _BLOB_SHARE = 0.18
 _JOIN_SHARE = 0.06
 _WRAP_SHARE = 0.06
@@ -210,6 +213,25 @@ def _token(rng: random.Random) -> str:
     return f"{head}.{base64.urlsafe_b64encode(rng.randbytes(32)).decode().rstrip('=')}"
 
 
+def _deflated(rng: random.Random) -> str:
+    """A sign-on request or a state as it travels in a query: deflated, then base64; or what is seen of it unpacked."""
+    text = benign_grammar().draw(rng, rng.choice(("samldoc", "samldoc", "wsdoc", "json", "panelq"))).encode()
+    packed = zlib.compress(text)
+    raw = rng.choice((packed[2:-4], packed[2:-4], packed))
+    if rng.random() < 0.15:
+        return raw.decode("latin-1")
+    return (base64.urlsafe_b64encode if rng.random() < 0.3 else base64.b64encode)(raw).decode()
+
+
+def _escaped_slashes(rng: random.Random) -> str:
+    """JSON, markup and addresses whose slashes a writer of JSON escaped, once or twice, often a piece of it."""
+    topic = rng.choice(("purl", "json", "json", "appconfig", "blk", "utfield", "csp", "appconfig"))
+    text = benign_grammar().draw(rng, topic).replace("/", "\\/")
+    if rng.random() < 0.3:
+        text = json.dumps(text, ensure_ascii=rng.random() < 0.5)[1:-1]
+    return text[rng.randrange(len(text)) // 2 :] if rng.random() < 0.3 else text
+
+
 def _svg_path(rng: random.Random) -> str:
     """Path data of a drawing: commands and coordinates."""
     steps = []
@@ -387,5 +409,6 @@ _SHAPES: tuple[Shape, ...] = (
     _script_text, _script_text,
     _mojibake, _json_tree, _json_tree,
     *(_sensor_noise,) * 14, _bang_cookie, _broken_letter, _broken_letter, _php_scalars, _php_scalars, _php_scalars,
-    _framework_state, _framework_state,
+    _framework_state, _framework_state, _deflated, _deflated, _deflated,
+    *(_escaped_slashes,) * 5,
 )  # fmt: skip

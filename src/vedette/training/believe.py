@@ -228,6 +228,9 @@ _ATTACKS = tuple(  # what a text must hold, which is found much faster, and what
         ("process.mainmodule.", r"process\.mainmodule\."),
         ("cat /etc/", r"\A\w*(?:\s*(?:;|\|\|?|&&)|\$\(|`)\s*cat /etc/"),
         ("whoami", r"\A\w*(?:\s*(?:;|\|\|?|&&)|\$\(|`)\s*whoami\W*\Z"),
+        # What a language model has a shell do is, wherever else it arrives, what an intruder has it do.
+        ("$((", r"\Aecho \$\(\(\s*\d+\s*[*+]\s*\d+\s*\)\)\Z"),
+        ("&& ls", r"\Acd \S+ && ls\b"),
         ("<?php", r"<\?php\s+(?:system|eval|passthru|exec|phpinfo)\s*\("),
     )
 )
