@@ -77,6 +77,26 @@ def case(text: str, **record: Any) -> tuple[dict[str, Any], list[tuple[str, str]
             "plain GraphQL",
         ),
         (
+            case("{...A}fragment A on Query{id ...B}fragment B on Query{name}", **VALUE, **{"class": "graphql"}),
+            case("{...A}fragment A on Query{id ...B}fragment B on Query{...A}", **VALUE, **{"class": "graphql"}),
+            "plain GraphQL",
+        ),
+        (
+            case("query @live {rooms{id}}", **VALUE, **{"class": "graphql"}),
+            case("query @x@x@x@x@x@x@x@x@x{rooms{id}}", **VALUE, **{"class": "graphql"}),
+            "plain GraphQL",
+        ),
+        (
+            case('mutation{login(user:"a",password:"b"){id}}', **VALUE, **{"class": "graphql"}),
+            case("{users{id password}}", **VALUE, **{"class": "graphql"}),
+            "plain GraphQL",
+        ),
+        (
+            case("{rooms{id}}", **VALUE, **{"class": "graphql"}),
+            case("{rooms{id}}", **VALUE, **{"class": "graphql", "source": "generated"}),
+            "plain GraphQL",
+        ),
+        (
             case("# CVE-2020-12345 \u2014 a server may run code", **VALUE, **{"class": "codei"}),
             case("; id # CVE-2020-12345", **VALUE, **{"class": "cmdi"}),
             "prose about an attack",

@@ -188,9 +188,13 @@ _TEXT_SIGN = re.compile(r"[<>\"`=;(){}\[\]$\\%*|]|script|//")
 _GRAPHQL_SIGN = re.compile(
     r"__schema|__type\s*\(|\b_service\b|\b_entities\b|[\"'][^\"']*(?:['<;|`]|\.\./|\$\w|\bunion\b|\b(?:or|and)\b\s|://)"
     r"|[$#]\{|\{\{|\*\)\(|\.\.\\|/etc/|\\\"\$(?:ne|gt|regex)|\bis_?admin\s*:\s*true|\brole\s*:\s*\"?admin|"
-    r"fragment\s+(\w+)\s+on\s+\w+\s*\{[^}]*\.\.\.\1\b",
+    # secrets that are asked for, not given
+    r"(?<![$\w])(?:(?:hashed|encrypted)?password(?:_?hash)?|passwd|salt|ssn|cvv|(?:client|otp|totp|jwt|mfa)secret|"
+    r"(?:api|private|signing|encryption|secret)_?key|(?:reset|passwordreset|resetpassword)token)\b(?!\s*[:(=])",
     re.IGNORECASE,
 )
+_GRAPHQL_FRAGMENT = re.compile(r"fragment\s+(\w+)\s+on\s+\w+", re.IGNORECASE)
+_GRAPHQL_SPREAD = re.compile(r"\.\.\.\s*(?!on\b)(\w+)", re.IGNORECASE)
 _GRAPHQL_DEPTH, _GRAPHQL_REPEATS = 7, 8
 
 
@@ -199,12 +203,26 @@ def _plain_graphql(text: str) -> bool:
     for sign in re.findall(r"[{}]", text):
         depth += 1 if sign == "{" else -1
         deepest = max(deepest, depth)
-    words = Counter(re.findall(r"[@\w]+", text))
+    words = Counter(re.findall(r"@?\w+", text))
     return (
         deepest < _GRAPHQL_DEPTH
         and max(words.values(), default=0) < _GRAPHQL_REPEATS
         and not _GRAPHQL_SIGN.search(text)
+        and not _has_ring(text)
     )
+
+
+def _has_ring(text: str) -> bool:
+    """Whether a fragment of the document holds itself, at whatever distance."""
+    parts = _GRAPHQL_FRAGMENT.split(text)
+    spreads = {name: set(_GRAPHQL_SPREAD.findall(body)) for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+    for name, inner in spreads.items():
+        seen: set[str] = set()
+        while inner - seen:
+            seen, inner = seen | inner, inner.union(*(spreads.get(other, ()) for other in inner))
+        if name in seen:
+            return True
+    return False
 
 
 # Attack strings in harmless collections: fixtures of sanitizers, proofs in advisories, data: URLs taken for paths.
@@ -353,7 +371,7 @@ def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str
         return "probe for a file"
     if source.startswith(_FRAGMENT_SOURCES) and _FRAGMENT.search(str(record.get("value") or "")):
         return "fragment of a payload"
-    if label == "graphql" and all(_plain_graphql(text) for text in texts):
+    if label == "graphql" and source != "generated" and all(_plain_graphql(text) for text in texts):
         return "plain GraphQL"
     value = str(record.get("value") or "")
     if _ADVISORY.match(value):
