@@ -341,10 +341,11 @@ def _is_harmless_tag(tag: str) -> bool:
             if not _NAMESPACE.match(content):
                 return False
         # A link by a name that scripts know stands for it there.
-        elif (attribute == "id" and not (name[1] == "a" and "href" in rest)) or (
-            attribute == "name" and name[1] == "input"
-        ):
+        elif (attribute == "id" and name[1] != "a") or (attribute == "name" and name[1] == "input"):
             if not _PLAIN_WORD.match(content.strip("\"'")):
+                return False
+        elif attribute == "id" and "href" not in rest:  # no script knows a name of one letter
+            if not re.match(r"[\"']?\w[\"']?\Z", content):
                 return False
         elif attribute == "datasrc":  # the island that it names is not here
             if not re.match(r"[\"']?#\w+[\"']?\Z", content):
