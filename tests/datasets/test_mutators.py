@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import random
+import re
 import shlex
 import shutil
 import sqlite3
 import subprocess
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import pytest
 
@@ -136,3 +139,22 @@ def test_most_payloads_of_the_classic_families_change(family: str) -> None:
         payload = generate_attack(family, rng)
         changed += mutators.mutate(payload, family, rng) != payload
     assert changed >= (80 if mutators.MUTATORS.get(family) else 0)
+
+
+def test_spaces_leave_what_documents_and_queries_say() -> None:
+    text, tree = '{"a": {"$ne": "b, {c}"}, "d": [1, null]}', '<!DOCTYPE a [<!ENTITY b "c d">]><a>x &b;</a>'
+    query, path = 'query{users(name:"a { b"){id ...on A{name}}}', "x' or //a/b[c = 'd e'] or 'f' = 'f"
+    for seed in range(25):
+        rng = random.Random(seed)
+        assert json.loads(mutators.json_space(text, rng)) == json.loads(text)
+        assert ElementTree.fromstring(mutators.xml_space(tree, rng)).text == "x c d"
+        assert _words(mutators.graphql_space(query, rng).replace(",", " ")) == _words(query)
+        spaced = mutators.xpath_space(path, rng)
+        assert spaced.split() == path.split()
+        assert "'d e'" in spaced
+    assert mutators.json_space("{{7*7}}", random.Random(1)) == "{{7*7}}"
+    assert mutators.graphql_space('{"query":"{a}"}', random.Random(1)) == '{"query":"{a}"}'
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\"[^\"]*\"|'[^']*'|\w+|[^\w\s]", text)

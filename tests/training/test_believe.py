@@ -16,6 +16,7 @@ PATTERN = {"source": "faizann24/Fwaf:badqueries.txt"}
 TOOL = {"source": "PyPI brs-kb", **VALUE}
 LIST = {"source": "swisskyrepo/PayloadsAllTheThings", **VALUE}
 CUT = {"source": "fuzzdb-project/fuzzdb:attack/xss/JHADDIX_XSS_WITH_CONTEXT.doc.txt", "class": "xss", **VALUE}
+TEXTBOOK = {"source": "kaggle copy via x", "class": "sqli", **VALUE}
 SCANNER = {"source": "runZeroInc/nuclei-templates: x", "class": "ssti"}
 
 
@@ -74,6 +75,26 @@ def case(text: str, **record: Any) -> tuple[dict[str, Any], list[tuple[str, str]
         (
             case("{__typename}", **VALUE, **{"class": "graphql"}),
             case("{__schema{types{name}}}", **VALUE, **{"class": "graphql"}),
+            "plain GraphQL",
+        ),
+        (
+            case("{...A}fragment A on Query{id ...B}fragment B on Query{name}", **VALUE, **{"class": "graphql"}),
+            case("{...A}fragment A on Query{id ...B}fragment B on Query{...A}", **VALUE, **{"class": "graphql"}),
+            "plain GraphQL",
+        ),
+        (
+            case("query @live {rooms{id}}", **VALUE, **{"class": "graphql"}),
+            case("query @x@x@x@x@x@x@x@x@x{rooms{id}}", **VALUE, **{"class": "graphql"}),
+            "plain GraphQL",
+        ),
+        (
+            case('mutation{login(user:"a",password:"b"){id}}', **VALUE, **{"class": "graphql"}),
+            case("{users{id password}}", **VALUE, **{"class": "graphql"}),
+            "plain GraphQL",
+        ),
+        (
+            case("{rooms{id}}", **VALUE, **{"class": "graphql"}),
+            case("{rooms{id}}", **VALUE, **{"class": "graphql", "source": "generated/"}),
             "plain GraphQL",
         ),
         (
@@ -352,6 +373,62 @@ def test_rules(dropped: tuple[Any, Any], kept: tuple[Any, Any], why: str) -> Non
             case('test 7_2 <svg:rect x="1"/><!-- Opera -->', **VALUE, **{"class": "xss"}),
             case('test 7_2 <svg:script x="1"/>', **VALUE, **{"class": "xss"}),
             "harmless HTML",
+        ),
+        (
+            case('<span datasrc="#b" datafld="c" dataformatas="html"></span>', **VALUE, **{"class": "xss"}),
+            case('<xml src="//a.example" id=b></xml><span datasrc="#b"></span>', **VALUE, **{"class": "xss"}),
+            "harmless HTML",
+        ),
+        (
+            case('<a id="b"><rect height="9" /></a>', **VALUE, **{"class": "xss"}),
+            case('<a id="b" href="cid:1"><rect height="9" /></a>', **VALUE, **{"class": "xss"}),
+            "harmless HTML",
+        ),
+        # Whole statements over any words, and what is left of others.
+        (
+            case("SELECT lamp, road FROM hill WHERE sea = 'dog' UNION SELECT a, b FROM c", **TEXTBOOK),
+            case("SELECT lamp FROM hill WHERE sea = 'dog' UNION SELECT passwd FROM c", **TEXTBOOK),
+            "statement of a textbook",
+        ),
+        (
+            case("select * from hill where sea = 'dog' and ( a = 'b' or c = 'd' ) ;", **TEXTBOOK),
+            case("select * from hill where sea = 'dog' or 'd' = 'd'", **TEXTBOOK),
+            "statement of a textbook",
+        ),
+        (
+            case("insert into hill ( lamp, road ) values ( 'a', 'b' )", **TEXTBOOK),
+            case("insert into hill ( lamp ) values ( 'a' ) -- ", **TEXTBOOK),
+            "statement of a textbook",
+        ),
+        (
+            case("= --", **VALUE, **{"class": "sqli"}),
+            case("'= --", **VALUE, **{"class": "sqli"}),
+            "fragment of a payload",
+        ),
+        (
+            case("-->{}", **VALUE, **{"class": "xss"}),
+            case("-->{a()}", **VALUE, **{"class": "xss"}),
+            "fragment of a payload",
+        ),
+        (
+            case('"import" href="b.svg" />', **VALUE, **{"class": "xss"}),
+            case('"import" href="//b.example/b.svg" onload="a()" />', **VALUE, **{"class": "xss"}),
+            "fragment of a payload",
+        ),
+        (
+            case("  <!DOCTYPE b [ ", **VALUE, **{"class": "xxe"}),
+            case('  <!DOCTYPE b [ <!ENTITY c "d">', **VALUE, **{"class": "xxe"}),
+            "fragment of a payload",
+        ),
+        (
+            case("<svg onload={func}{open}9{close}>", **VALUE, **{"class": "xss"}),
+            case("<svg onload={a(9)}>", **VALUE, **{"class": "xss"}),
+            "placeholder instead of a payload",
+        ),
+        (
+            case("/id;12;page;7", **VALUE, **{"class": "cmdi"}),
+            case("/id;12;cat /a", **VALUE, **{"class": "cmdi"}),
+            "no injection in it",
         ),
     ],
 )

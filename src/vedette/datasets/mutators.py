@@ -320,6 +320,49 @@ def path_noise(payload: str, rng: random.Random) -> str:
     return payload.replace("/", rng.choice(("//", "/./")), 1) if "://" not in payload else payload
 
 
+# --- documents and queries -------------------------------------------------------------------------------------------
+
+_QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"")
+_LITERAL = re.compile(r"\"[^\"]*\"|'[^']*'")
+_DECLARATION = re.compile(r"<!(?:DOCTYPE|ENTITY|NOTATION)\s[^<>]*", re.IGNORECASE)
+
+
+def _outside(strings: re.Pattern[str], text: str, change: Callable[[str], str]) -> str:
+    out, last = [], 0
+    for match in strings.finditer(text):
+        out += [change(text[last : match.start()]), match[0]]
+        last = match.end()
+    return "".join([*out, change(text[last:])])
+
+
+def json_space(payload: str, rng: random.Random) -> str:
+    """White space around the signs of a JSON text."""
+    if not payload.startswith(("{", "[")) or payload.startswith("{{") or not _QUOTED.search(payload):
+        return payload
+    gap = rng.choice((" ", "  ", "\t", "\n", "\r\n", "\n  "))
+    return _outside(_QUOTED, payload, lambda part: re.sub(r"([:,{}\[\]])", lambda match: match[1] + gap, part))
+
+
+def graphql_space(payload: str, rng: random.Random) -> str:
+    """What GraphQL ignores, commas among it, around the brackets of a document."""
+    if '":' in payload or "%" in payload or "#" in payload or '"' in _QUOTED.sub("", payload):
+        return payload
+    gap = rng.choice((" ", "\n", "\t", ",", "\n  ", ", ", "\r\n"))
+    return _outside(_QUOTED, payload, lambda part: re.sub(r"(?<!\()([{}])", lambda match: gap + match[1] + gap, part))
+
+
+def xml_space(payload: str, rng: random.Random) -> str:
+    """The white space inside declarations as another."""
+    gap = rng.choice(("\t", "\n", "  ", "\r\n", " \n"))
+    return _DECLARATION.sub(lambda match: _outside(_LITERAL, match[0], lambda part: part.replace(" ", gap)), payload)
+
+
+def xpath_space(payload: str, rng: random.Random) -> str:
+    """Every blank that stands outside a closed literal as other white space."""
+    gap = rng.choice(("\t", "\n", "  ", "\r\n", " \n "))
+    return _outside_strings(payload, lambda part: part.replace(" ", gap)) if '"' not in payload else payload
+
+
 # --- any -------------------------------------------------------------------------------------------------------------
 
 
@@ -346,7 +389,8 @@ _PAD: tuple[Mutator, ...] = (pad_before, pad_behind)
 
 MUTATORS: dict[str, tuple[Mutator, ...]] = {
     "sqli": _SQL, "xss": _HTML, "cmdi": _SHELL, "shellshock": _SHELL[:1], "traversal": _PATH, "upload": (),
-    "redirect": (), "ssrf": (), "xxe": (), "deser": (),
+    "redirect": (), "ssrf": (), "xxe": (xml_space,), "deser": (), "nosqli": (json_space,), "graphql": (graphql_space,),
+    "protopollution": (json_space,), "xpath": (xpath_space,),
 }  # fmt: skip
 """The mutators of each family; a family that is not named only gets harmless text around it."""
 

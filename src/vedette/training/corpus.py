@@ -227,7 +227,7 @@ def generate_bags(label: str, count: int, seed: int, split: Split = "train") -> 
         if home is None and rng.random() < _ENCODED:
             sent, _ = encode(value, rng)
         windows = reader.windows(place_value(sent, rng, home))
-        made = {"class": label, "kind": "value", "value": value, "source": "generated"}
+        made = {"class": label, "kind": "value", "value": value, "source": GENERATED}
         if windows and (label == BENIGN or disbelief(made, windows) is None):
             group = KEPT_APART if split == "holdout" else label
             bags.append(Bag(label, group, f"{GENERATED}{label}", windows, bare=True))
