@@ -266,7 +266,7 @@ class CorpusPlan:
 
     per_class: int = 40_000
     kept_apart: int = 5_000
-    hard_negatives: int = 180_000
+    hard_negatives: int = 240_000
     seed: int = 7
     chunk: int = 5_000
 

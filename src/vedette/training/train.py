@@ -63,7 +63,7 @@ class TrainPlan:
     hard_every: int = 2_500
     hard_sample: int = 50_000
     hard_keep: float = 0.16
-    noise: tuple[float, ...] = (0.0, 0.15, 0.15, 0.3, 0.1, 0.2)  # for each teacher, share of harmless rows that are torn apart
+    noise: tuple[float, ...] = (0.0, 0.15, 0.15, 0.3, 0.1, 0.2)  # share of harmless rows torn apart for each teacher
     distil_steps: int = 2_900
     distil_batch: int = 512
     distil_rate: float = 7e-4
