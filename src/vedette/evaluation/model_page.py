@@ -55,6 +55,7 @@ def model_page(manifest: Manifest, mark: str) -> str:
         _USE,
         _table("Architecture", ("size", "value"), _architecture(manifest.config)),
         _held_out(held_out),
+        _continued(training.get("continued")),
         _familiar(held_out.get("folds", [])),
         _table(
             "Held-out attacks by class",
@@ -121,6 +122,15 @@ def _held_out(report: dict[str, Any]) -> str:
     )  # fmt: skip
     found = _table("Attacks found at a false-positive rate", ("of all harmless requests", "found"), rows)
     return f"{table}\n{text}\n{found}"
+
+
+def _continued(more: dict[str, Any] | None) -> str:
+    if not more:
+        return ""
+    return (
+        f"The shipped weights began as those of {more['from']} and learned what that run had left out in "
+        f"{more['steps']:,} more batches of {more['batch']:,}; [training.md](training.md) tells how.\n"
+    )
 
 
 def _measure(row: dict[str, Any]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from vedette.errors import InferenceFailed, ServiceError
+from vedette.inference.scheduling import give_way
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -120,6 +121,7 @@ class Worker(Generic[T, R]):
         self._thread.join(timeout_s)
 
     def _work(self) -> None:
+        give_way()
         while (batch := self._inbox.get()) is not None:
             batch.outcomes = self._outcomes(batch.entries)
             try:

@@ -28,6 +28,7 @@ from vedette.errors import Overloaded
 from vedette.inference.async_waf_service import AsyncWAFService
 from vedette.inference.rate_limiter import RequestLimits
 from vedette.inference.redis_limits import RedisLimits
+from vedette.inference.scheduling import wake_soon
 from vedette.server.admin import admin_router
 from vedette.server.client_address import ClientAddresses
 from vedette.server.docs_page import docs_routes
@@ -46,7 +47,7 @@ from vedette.sinks.shared_cells import SharedCells
 PUBLISH_S = 1.0  # how old what another worker tells of this one may be
 # A thread that parses a large body holds the interpreter for so long before the event loop gets it. Python's own 5 ms
 # would be a pause at every call of the loop into the system.
-SWITCH_INTERVAL_S = 0.001
+SWITCH_INTERVAL_S = 0.0005
 # A small check leaves nothing behind that refers to itself, so the garbage collector seldom finds anything; Python's
 # own 700 objects are what a large request makes.
 COLLECT_AFTER = 5_000, 10, 10
@@ -115,6 +116,7 @@ def create_app(
             gc.freeze()
             gc.set_threshold(*COLLECT_AFTER)
             sys.setswitchinterval(SWITCH_INTERVAL_S)
+            wake_soon()
         monitor.start()
         try:
             async with AsyncExitStack() as stack:

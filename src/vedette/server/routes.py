@@ -24,6 +24,7 @@ from vedette.errors import Overloaded, RequestError
 from vedette.inference.async_waf_service import AsyncWAFService, UnderWay
 from vedette.inference.rate_limiter import Decision, RequestLimits
 from vedette.inference.redis_limits import RedisLimits
+from vedette.inference.scheduling import give_way
 from vedette.inference.turn import TURN
 from vedette.server.body import Receive, Send, too_large
 from vedette.server.client_address import ClientAddresses
@@ -59,7 +60,7 @@ class CheckRoutes:
         self._max_bytes = settings.max_request_bytes
         self._max_batch = settings.max_batch
         self._decoding = 0
-        self._decoder = ThreadPoolExecutor(1, thread_name_prefix="vedette-decode")
+        self._decoder = ThreadPoolExecutor(1, thread_name_prefix="vedette-decode", initializer=give_way)
 
     def close(self) -> None:
         """Release the decoding thread."""

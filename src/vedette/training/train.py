@@ -1,7 +1,7 @@
 """The recipe: data directory in, bundle out. `make train` and `vedette train` run this.
 
     corpus -> vocabulary -> rows -> steps (warm-up, cosine; hardest harmless rows re-drawn; bags decided twice)
-           -> averaged weights of four teachers -> a student -> its early exit
+           -> averaged weights of six teachers -> a student -> its early exit
            -> calibration on sites never trained on -> bundle
 
 The stages are kept in the run directory, so that a run that was cut off goes on where it stopped: the corpus and the
@@ -52,7 +52,7 @@ class TrainPlan:
     n_heads: int = 3
     d_ff: int = 256
     dropout: float = 0.0
-    steps: int = 9_200
+    steps: int = 9_500
     batch: int = 512
     learning_rate: float = 2.5e-3
     warm_up: int = 500
@@ -64,7 +64,7 @@ class TrainPlan:
     hard_sample: int = 50_000
     hard_keep: float = 0.16
     noise: tuple[float, ...] = (0.0, 0.15, 0.15, 0.3, 0.1, 0.2)  # share of harmless rows torn apart for each teacher
-    distil_steps: int = 2_900
+    distil_steps: int = 8_800
     distil_batch: int = 512
     distil_rate: float = 7e-4
     exit_steps: int = 1_000  # 0, or a single layer: every token is read to the end
