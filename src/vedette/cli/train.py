@@ -48,7 +48,7 @@ def train(
 ) -> None:
     """Train a model and write its bundle, with manifest and calibration.
 
-    Half a day on two cores, far less on a GPU. With --fold the run directory also gets what judges the model, for
+    A day on two cores, far less on a GPU. With --fold the run directory also gets what judges the model, for
     vedette evaluate. Needs vedette[train].
     """
     try:

@@ -204,7 +204,7 @@ _TEXT_SIGN = re.compile(r"[<>\"`=;(){}\[\]$\\%*|]|script|//")
 
 
 # The source of what our own grammars draw; collections call their generators "generated" as well.
-_DRAWN = "generated/"
+GENERATED = "generated/"
 # GraphQL that asks for no more than applications do; a flood is told by depth or by one word many times over.
 _GRAPHQL_SIGN = re.compile(
     r"__schema|__type\s*\(|\b_service\b|\b_entities\b|[\"'][^\"']*(?:['<;|`]|\.\./|\$\w|\bunion\b|\b(?:or|and)\b\s|://)"
@@ -401,7 +401,7 @@ def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str
         return "probe for a file"
     if source.startswith(_FRAGMENT_SOURCES) and _FRAGMENT.search(str(record.get("value") or "")):
         return "fragment of a payload"
-    if label == "graphql" and source != _DRAWN and all(_plain_graphql(text) for text in texts):
+    if label == "graphql" and source != GENERATED and all(_plain_graphql(text) for text in texts):
         return "plain GraphQL"
     value = str(record.get("value") or "")
     if _ADVISORY.match(value):

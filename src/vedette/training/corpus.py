@@ -31,7 +31,7 @@ from vedette.parsing.pipeline import ParsingPipeline
 from vedette.parsing.record import parse_record
 from vedette.tokenization.http_tokenizer import windows_of
 from vedette.tokenization.native_screen import view
-from vedette.training.believe import disbelief, doubt_harmless
+from vedette.training.believe import GENERATED, disbelief, doubt_harmless
 from vedette.training.split import Part, group_of, part_of
 from vedette.verdict import BENIGN
 
@@ -51,7 +51,7 @@ _AGENT = re.compile(r"(?:Mozilla|Opera|Dalvik|HbbTV|okhttp|curl)/[^\r\n\0]*\Z")
 _MUTATED = 0.4  # share of generated attacks that are mutated as well
 _ENCODED = 0.2  # share of generated and of harmless values that are encoded once more
 _LAYERS = (0, 0, 0, 1, 1, 2)  # encodings around a collected attack in other words
-GENERATED, KEPT_APART = "generated/", "kept apart"
+KEPT_APART = "kept apart"
 _NUMBERS, _BLANKS = re.compile(r"[0-9]+"), re.compile(r"[\s'\"]+")
 # Ambiguous ones, and the queries of one API, by which Mongo's operators would count as harmless everywhere.
 _SKIPPED_FILES = ("ambiguous_blns", "ambiguous_sql_spider", "parse_where", "sql_bi_ambiguous")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from vedette.model.detector_config import CLASSES
 from vedette.tokenization.http_tokenizer import HTTPTokenizer
+from vedette.training.believe import GENERATED
 from vedette.training.corpus import Example
 
 _CHUNK = 20_000
@@ -49,7 +50,7 @@ class Rows:
 
     def is_generated(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of `rows` come from our own grammars."""
-        generated = np.array([origin.startswith("generated/") for origin in self.origins])
+        generated = np.array([origin.startswith(GENERATED) for origin in self.origins])
         found: NDArray[np.bool_] = generated[self.origin[rows]]
         return found
 
