@@ -72,6 +72,16 @@ def test_hard_rows_are_drawn_more_often(rows: Rows) -> None:
     assert 0.3 < sum(text[: len(hard)] == hard for text in drawn) / 600 < 0.6
 
 
+def test_an_attack_is_seen_in_every_place_however_seldom_that_is_recorded() -> None:
+    often = [example(f"harmless words {number}", "benign") for number in range(2_000)]
+    seldom = Example("header media", "harmless words", "benign", "benign/x", -1)
+    made = rows_of([*often, seldom, example(MARK, "sqli")], TOKENIZER)
+    sampler = Sampler(made, np.random.default_rng(4), TOKENIZER.max_tokens)
+    media = made.contexts[made.context[2_000]]
+    drawn = [sampler._draw(2_001, surround=True)[0] for _ in range(1_000)]
+    assert 20 < sum(context == media for context in drawn) < 90  # a half of a tenth
+
+
 def test_torn_rows_hold_tokens_of_harmless_rows_only(rows: Rows) -> None:
     sampler = Sampler(rows, np.random.default_rng(3), TOKENIZER.max_tokens, noise=1.0)
     known = {token for row in range(60) for token in rows.text(row).tolist()}

@@ -46,7 +46,11 @@ _NAMES = (
 ).split()
 _PLACES = ("query",) * 7 + ("form",) * 4 + ("json",) * 5 + ("multipart", "xml", "path", "cookie", "cookie", "header")
 _RAW, _UNESCAPED = 0.15, "&=;/?:@$,'()*!|<>\"{}[]`"  # scanners escape no more than the request line needs
-_AS_TARGET, _AS_AGENT = 0.35, 0.6
+_AS_TARGET, _AS_AGENT, _AS_FILE = 0.35, 0.6, 0.5
+_FILE_NAME = re.compile(
+    r"[^/\\\r\n\0\"<>]{1,120}\.(?:jpe?g|png|gif|webp|heic|tiff|avif|pdf|docx?|odt|pptx|xlsx?|ods|csv|txt|zip|mp[34]|mov|wav)\Z",
+    re.I,
+)
 _AGENT = re.compile(r"(?:Mozilla|Opera|Dalvik|HbbTV|okhttp|curl)/[^\r\n\0]*\Z")
 _MUTATED = 0.4  # share of generated attacks that are mutated as well
 _ENCODED = 0.2  # share of generated and of harmless values that are encoded once more
@@ -237,12 +241,16 @@ def generate_bags(label: str, count: int, seed: int, split: Split = "train") -> 
 def home_of(label: str, value: str, rng: random.Random) -> str | None:
     """Where a generated value belongs, for `place_value`: avatar.php attacks as the name of an upload only.
 
+    So that such names are not attacks by their place, those of harmless files stand there too.
+
     A path, of an attack or not, is often the path of its request; there a second slash would be its mark.
     """
     if value.startswith("/") and rng.random() < _AS_TARGET:
         return "target"
     if label == BENIGN and _AGENT.match(value) and rng.random() < _AS_AGENT:
         return "User-Agent"
+    if label == BENIGN and _FILE_NAME.match(value) and rng.random() < _AS_FILE:
+        return "filename"
     if label == "upload" and "\n" not in value and "<?" not in value:
         return "filename"
     if label == "shellshock" and rng.random() < 0.6:

@@ -29,6 +29,7 @@ _NOISED = 80  # tokens of a noised row, at most
 SURROUND = 64  # tokens of harmless text around a row, at most, in three cases of four; else all that has room
 COLLECTED = 0.6  # share of an attack class drawn from collections, at most
 HARD = 0.4  # share of harmless rows drawn from the hardest
+ELSEWHERE, ANYWHERE = 0.15, 0.25  # rows under another row's context up to here, and under one of any place up to here
 SURROUNDED, SURROUNDED_HARMLESS = 0.5, 0.15  # how often: of attacks, and of harmless rows, lest padding tell them apart
 
 
@@ -117,6 +118,7 @@ class Sampler:
     _benign: list[NDArray[np.int64]] = field(default_factory=list)
     _pool: NDArray[np.int16] = field(default_factory=lambda: np.zeros(0, np.int16))  # tokens of harmless rows
     _benign_shares: list[float] = field(default_factory=list)  # of all draws, up to each origin
+    _by_place: list[NDArray[np.int64]] = field(default_factory=list)  # rows by location and kind of name
 
     def __post_init__(self) -> None:
         by_origin = defaultdict(list)
@@ -126,6 +128,11 @@ class Sampler:
         weights = np.array([len(rows) for rows in self._benign], np.float64) ** 0.7
         self._benign_shares = (weights.cumsum() / weights.sum()).tolist()
         self._benign_shares[-1] = 1.0
+        places: dict[tuple[int, ...], int] = {}
+        place_of = np.array([places.setdefault(tuple(ids[:2]), len(places)) for ids in self.rows.contexts], np.int64)
+        of_row = place_of[self.rows.context]
+        order = np.argsort(of_row, kind="stable")
+        self._by_place = np.split(order, np.flatnonzero(np.diff(of_row[order])) + 1)
         self.decide(np.flatnonzero((self.rows.label > 0) & (self.rows.bag < 0)))
 
     def decide(self, attack_rows: NDArray[np.int64]) -> None:
@@ -181,11 +188,19 @@ class Sampler:
         return int(self.rng.random() * n)  # a tenth of what Generator.integers costs
 
     def _draw(self, row: int, surround: bool) -> tuple[list[int], NDArray[np.int16]]:
-        """Context and text of a row, sometimes another row's context, sometimes harmless text around the text."""
+        """Context and text of a row, sometimes another context, sometimes harmless text around the text.
+
+        Another context is that of any row, or of a row of any place: by their number alone, a header that is seldom
+        recorded would hardly be seen with an attack in it, and be trusted.
+        """
         rng = self.rng
-        context = self.rows.contexts[self.rows.context[row]]
-        if rng.random() < 0.15:
-            context = self.rows.contexts[self.rows.context[self._below(len(self.rows))]]
+        other, kind = row, rng.random()
+        if kind < ELSEWHERE:
+            other = self._below(len(self.rows))
+        elif kind < ANYWHERE:
+            place = self._by_place[self._below(len(self._by_place))]
+            other = int(place[self._below(len(place))])
+        context = self.rows.contexts[self.rows.context[other]]
         text = self.rows.text(row)
         room = self.max_tokens - len(context)
         if not surround and len(text) > CROP and rng.random() < 0.75:
