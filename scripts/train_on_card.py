@@ -2,12 +2,15 @@
 
     train_on_card.py prepare DATA RUNS            read the corpus, learn the vocabularies (no card, some minutes)
     train_on_card.py train RUNS SECONDS [OUT]     teachers and students (a card; needs no data but what was prepared)
+    train_on_card.py refine RUNS STEPS [RUN...]   where grammars have changed since: students go on (no card)
     train_on_card.py finish DATA RUNS [RUN...]    early exit of the whole, int8, held-out records (no card)
 
 Then calibrate by `calibrate_folds.py RUNS/fold-1 ... RUNS/fold-4` and judge by `vedette evaluate` on the same. RUNS
 gets the directories whole and fold-1 to fold-4, each as `vedette train --all-sites` would leave it. The steps may be
 taken on different machines: `train` reads corpus.msgpack (or .xz), plan.json and the vocabularies from RUNS and writes
-student.pt, hard.npy and plan.json of each run to OUT, which `finish` looks for in RUNS.
+student.pt, hard.npy and plan.json of each run to OUT, which `finish` looks for in RUNS. `refine` needs these and a
+corpus of today; it resumes where it was cut off, keeps the former student as student-before.pt and counts its steps in
+the plan.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from vedette.model.detector_config import DetectorConfig
 from vedette.tokenization.http_tokenizer import HTTPTokenizer
 from vedette.training.card import CardTrainer
 from vedette.training.corpus import Bag, assign, examples_of
+from vedette.training.refine import Refiner
 from vedette.training.rows import Rows, rows_of
 from vedette.training.split import FOLDS
 from vedette.training.train import TrainPlan, learn_vocabulary, prepare_corpus, summary
@@ -118,6 +122,35 @@ def train(runs: Path, seconds: float, out: Path) -> None:
         log(f"{name}: {done.steps} and {done.distil_steps} steps")
 
 
+def refine(runs: Path, name: str, steps: int) -> None:
+    """Let a run's student go on."""
+    run = runs / name
+    plan, before = plan_of(run), run / "student-before.pt"
+    tokenizer = HTTPTokenizer.load(run / "vocabulary.json", plan.max_tokens)
+    rows = rows_of(examples_of(bags_of(runs, plan)), tokenizer)
+    if not before.exists():
+        (run / "student.pt").rename(before)
+    refiner = Refiner(_student(plan, tokenizer, before), rows, plan, steps, run, lambda line: log(f"{name}: {line}"))
+
+    def progress(done: int, total: int, note: str) -> None:
+        if done % 40 == 0:
+            log(f"{name}: step {done} of {total}, {note}")
+
+    torch.save(refiner.train(progress).state_dict(), run / "student.pt")
+    np.save(run / "hard.npy", refiner.sampler.hard)
+    (run / "early_exit.pt").unlink(missing_ok=True)  # it was fitted to what the student was
+    write_plan(run, replace(plan, refine_steps=plan.refine_steps + refiner.step))
+    log(f"{name}: {refiner.step} more steps")
+
+
+def _student(plan: TrainPlan, tokenizer: HTTPTokenizer, weights: Path) -> AnomalyDetector:
+    model = AnomalyDetector(
+        DetectorConfig(tokenizer.vocab_size, plan.max_tokens, plan.d_model, plan.n_layers, plan.n_heads, plan.d_ff)
+    )
+    model.load_state_dict(torch.load(weights, weights_only=True))
+    return model.eval()
+
+
 def complete(data: Path, runs: Path, name: str) -> None:
     """Make the bundle of a run, and for a fold write the records that judge it."""
     # The machine with the card needs none of what these need.
@@ -130,11 +163,7 @@ def complete(data: Path, runs: Path, name: str) -> None:
     bags = bags_of(runs, plan)
     tokenizer = HTTPTokenizer.load(run / "vocabulary.json", plan.max_tokens)
     rows = rows_of(examples_of(bags), tokenizer)
-    model = AnomalyDetector(
-        DetectorConfig(tokenizer.vocab_size, plan.max_tokens, plan.d_model, plan.n_layers, plan.n_heads, plan.d_ff)
-    )
-    model.load_state_dict(torch.load(run / "student.pt", weights_only=True))
-    model.eval()
+    model = _student(plan, tokenizer, run / "student.pt")
     if plan.exit_steps:
         model = add_early_exit(model, rows, np.load(run / "hard.npy"), plan, run, log, lambda *_: None)
     if plan.fold is not None:
@@ -150,6 +179,9 @@ def main(arguments: list[str]) -> None:
             prepare(Path(data), Path(runs))
         case ["train", runs, seconds, *out] if len(out) < 2:
             train(Path(runs), float(seconds), Path(out[0] if out else runs))
+        case ["refine", runs, steps, *names] if steps.isdigit():
+            for name in names or [name for name in RUNS if (Path(runs) / name / "student.pt").exists()]:
+                refine(Path(runs), name, int(steps))
         case ["finish", data, runs, *names]:
             for name in names or RUNS:
                 complete(Path(data), Path(runs), name)

@@ -1,0 +1,159 @@
+"""A student goes on: grammars or labels have changed since it learned, and there is no time for all of the recipe.
+
+What it said of a row it is to say again, so that nothing is forgotten; but it is corrected where it took a harmless row
+for an attack, or what the grammars made as an attack for none. Both are looked for: the hardest harmless rows are drawn
+more often, as in training, and so are the generated attacks that it is least sure of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional as F
+
+from vedette.model.anomaly_detector import AnomalyDetector
+from vedette.model.detector_config import attack_indexes
+from vedette.training.distil import AVERAGED, WEIGHT_DECAY, distance, said, set_rate
+from vedette.training.rows import Drawn, Rows, Sampler, pad
+from vedette.training.train import Log, Progress, TrainPlan, attack_margins, candidates, hardest
+
+NOISE = 0.2  # share of harmless rows that are torn apart
+RATE = 6e-4
+WARM_UP = 40
+LOOKS = 4  # times at which the hardest rows are looked for
+SURE = 3.6  # log-odds that a generated attack is to have at least,
+HOPELESS = -4.0  # unless it has no more than this: what it drew is no attack, or none that can be told
+HARDEST = 0.3  # share of attacks drawn from the hardest
+_GROUPS = 4  # batches that are drawn at once and cut by length
+_KEPT_EVERY = 100  # steps
+
+
+@dataclass(slots=True)
+class _HardAttacks(Sampler):
+    """Draws the hardest attacks more often, and tells which rows it drew."""
+
+    hardest: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    drawn: list[int] = field(default_factory=list)
+
+    def _attack(self, label: int) -> Drawn:
+        collected, generated = self._attacks[label]
+        pool = collected if self.rng.random() < self._collected[label] else generated
+        if len(self.hardest) and self.rng.random() < HARDEST:
+            pool = self.hardest
+        row = int(pool[self._below(len(pool))])
+        self.drawn.append(row)
+        return *self._draw(row, surround=True), int(self.rows.label[row])
+
+
+class Refiner:
+    """The steps, resumable from ``refine.pt`` in the run directory."""
+
+    def __init__(self, student: AnomalyDetector, rows: Rows, plan: TrainPlan, steps: int, run: Path, log: Log) -> None:
+        torch.manual_seed(plan.seed)
+        self.rows, self.plan, self.steps, self.log = rows, plan, steps, log
+        self.checkpoint = run / "refine.pt"
+        self.before, self.student, self.average = (AnomalyDetector(student.config) for _ in range(3))
+        for model in (self.before, self.student, self.average):
+            model.load_state_dict(student.state_dict())
+            model.train()  # which takes the fused attention kernel, and has no other effect: there is no dropout
+        self.optimizer = torch.optim.AdamW(
+            self.student.parameters(), RATE, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY
+        )
+        self.sampler = _HardAttacks(rows, np.random.default_rng(plan.seed), plan.max_tokens, noise=NOISE)
+        self.sampler.decide(np.flatnonzero(rows.label > 0))  # all rows of bags too: it was told which attack
+        made = rows.is_generated(np.arange(len(rows))) & (rows.bag < 0)
+        self._certain = np.append(made, False)  # the last one stands for rows of no number
+        self._made = np.flatnonzero(made & (rows.label > 0))
+        self._attacks = attack_indexes(student.config.classes)
+        self.step = 0
+
+    def train(self, progress: Progress) -> AnomalyDetector:
+        """Run the remaining steps and return the averaged student."""
+        self._resume()
+        look = -(-self.steps // (LOOKS * _GROUPS)) * _GROUPS
+        while self.step < self.steps:
+            if self.step % look == 0:
+                self._find_hardest()
+            losses = [self._one(cut) for cut in self._draw()]
+            progress(self.step, self.steps, f"loss {sum(losses) / len(losses):.4f}")
+            if self.step % _KEPT_EVERY < _GROUPS:
+                self._save()
+        return self.average.eval()
+
+    def _draw(self) -> list[list[tuple[list[int], int, int]]]:
+        """The next batches: rows of ids, label, and number of the row, or -1."""
+        size = self.plan.distil_batch
+        self.sampler.drawn.clear()
+        rows = self.sampler.draw(size * _GROUPS)
+        numbers = self.sampler.drawn + [-1] * (len(rows) - len(self.sampler.drawn))
+        told = [([*context, *text.tolist()], label, n) for (context, text, label), n in zip(rows, numbers, strict=True)]
+        told.sort(key=lambda one: len(one[0]))
+        cuts = [told[at : at + size] for at in range(0, len(told), size)]
+        return [cuts[index] for index in self.sampler.rng.permutation(len(cuts))]
+
+    def _one(self, cut: list[tuple[list[int], int, int]]) -> float:
+        ids, labels = torch.from_numpy(pad([one[0] for one in cut])), torch.tensor([one[1] for one in cut])
+        certain = torch.from_numpy(self._certain[[one[2] for one in cut]])
+        with torch.no_grad():
+            margin, classes = said([self.before(ids)[0]], self._attacks)
+        low = certain & (margin < SURE) & (margin > HOPELESS)
+        margin = margin.masked_fill(low, SURE)
+        classes = torch.where(low.unsqueeze(1), 0.7 * F.one_hot(labels, classes.shape[1]) + 0.3 * classes, classes)
+        set_rate(self.optimizer, RATE, self.step, self.steps, WARM_UP)
+        loss = distance(self.student(ids)[0], margin, classes, labels == 0, self._attacks).mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
+        self.optimizer.step()
+        decay = min(1 - 1 / max(1.0, AVERAGED * self.steps), (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.student.parameters()), 1 - decay)
+        self.step += 1
+        return float(loss.item())
+
+    def _margins(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        contexts, of = self.rows.contexts, self.rows.context
+        found = attack_margins(self.average, [[*contexts[of[row]], *self.rows.text(int(row)).tolist()] for row in rows])
+        self.average.train()
+        return found
+
+    def _find_hardest(self) -> None:
+        """Keep the harmless rows with the highest margins and the generated attacks with low ones."""
+        sampler = self.sampler
+        pool = candidates(self.rows, self.plan, sampler.hard, sampler.rng)
+        sampler.hard, note = hardest(self.rows, self.plan, pool, self._margins(pool))
+        size = min(self.plan.hard_sample, len(self._made))
+        made = np.unique(np.append(sampler.rng.choice(self._made, size, replace=False), sampler.hardest))
+        margins = self._margins(made)
+        sampler.hardest = made[(margins < SURE) & (margins > HOPELESS)]
+        self.log(f"step {self.step}: hard rows {note}; of {len(made)} generated attacks {len(sampler.hardest)} are")
+
+    def _save(self) -> None:
+        state = {
+            "step": self.step,
+            "student": self.student.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "hard": torch.from_numpy(self.sampler.hard),
+            "hardest": torch.from_numpy(self.sampler.hardest),
+        }
+        partial = self.checkpoint.with_suffix(".new")
+        torch.save(state, partial)
+        partial.replace(self.checkpoint)
+
+    def _resume(self) -> None:
+        if not self.checkpoint.exists():
+            return
+        state = torch.load(self.checkpoint, weights_only=True)
+        self.student.load_state_dict(state["student"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+        self.sampler.hard, self.sampler.hardest = state["hard"].numpy(), state["hardest"].numpy()
+        self.sampler.rng = np.random.default_rng([self.plan.seed, self.step])
+        self.log(f"resumed at step {self.step}")
