@@ -55,7 +55,7 @@ def model_page(manifest: Manifest, mark: str) -> str:
         _USE,
         _table("Architecture", ("size", "value"), _architecture(manifest.config)),
         _held_out(held_out),
-        _continued(training.get("continued")),
+        _continued(training),
         _familiar(held_out.get("folds", [])),
         _table(
             "Held-out attacks by class",
@@ -124,13 +124,19 @@ def _held_out(report: dict[str, Any]) -> str:
     return f"{table}\n{text}\n{found}"
 
 
-def _continued(more: dict[str, Any] | None) -> str:
-    if not more:
-        return ""
-    return (
-        f"The shipped weights began as those of {more['from']} and learned what that run had left out in "
-        f"{more['steps']:,} more batches of {more['batch']:,}; [training.md](training.md) tells how.\n"
-    )
+def _continued(training: dict[str, Any]) -> str:
+    """What the shipped weights went through beside the recipe."""
+    lines = []
+    if more := training.get("continued"):
+        lines.append(
+            f"The shipped weights began as those of {more['from']} and learned what that run had left out in "
+            f"{more['steps']:,} more batches of {more['batch']:,}"
+        )
+    if refined := training.get("plan", {}).get("refine_steps"):
+        lines.append(
+            f"Once grammars and labels had changed, they and the folds' models went on for {refined:,} batches"
+        )
+    return "; ".join(lines) and f"{'. '.join(lines)} ([training.md](training.md)).\n"
 
 
 def _measure(row: dict[str, Any]) -> tuple[str, ...]:
