@@ -152,12 +152,18 @@ _COMMAND = re.compile(
     r"(?<![\w/.$'\"\\=-])(cat|ls|id|whoami|uname|wget|curl|ping|sleep|nslookup|bash|sh|nc|ps|pwd|head|tail|grep|find|env|"
     r"dig|host|chmod|rm|cp|mv|touch|ifconfig|netstat|hostname|python3?|perl|php|ruby|tac|nl|od|xxd|strings|base64|awk|sed|"
     r"tee|dd|tar|gzip|zip|ssh|scp|telnet|socat|ncat|nmap|busybox|openssl|sudo|crontab|lsof|df|du|printenv|printf|uptime|"
-    r"lua|tftp|rsync|useradd|systemctl|docker|kubectl|mkfifo|xargs|getent|traceroute|usleep)(?![\w='\"(])"
+    r"lua|tftp|rsync|useradd|systemctl|docker|kubectl|mkfifo|xargs|getent|traceroute|usleep|lsblk|lscpu|lspci|lsusb|lsmod|"
+    r"dmesg|logname|chown|chgrp|mkdir|rmdir|md5sum|sha1sum|hexdump|unzip|gunzip|gcc|git|npm|node|java|vim|journalctl|iptables|"
+    r"whois|tcpdump|sftp|curlie|aria2c|axel|lynx|w3m|gdb|strace|nohup|setsid|uniq|wc|tmux|sqlite3|mysql|psql|rpm|dpkg|yum|dnf)"
+    r"(?![\w='\"(])"
 )
 _WINDOWS = re.compile(
     r"(?i)(?<![\w/.$'\"\\=^-])(ipconfig|systeminfo|tasklist|taskkill|certutil|bitsadmin|powershell|cmd|rundll32|regsvr32|mshta|"
     r"wmic|schtasks|netsh|msiexec|cscript|wscript|forfiles|vssadmin|nltest|icacls|wevtutil|msbuild|installutil|"
-    r"cmstp|odbcconf|esentutl|xcopy|robocopy|findstr)(?![\w='\"(])"
+    r"cmstp|odbcconf|esentutl|xcopy|robocopy|findstr|driverquery|quser|cmdkey|gpresult|getmac|bcdedit|auditpol|nbtstat|"
+    r"tracert|pathping|dsquery|eventvwr|fsutil|msconfig|diskpart|takeown|wbadmin|fltmc|fodhelper|computerdefaults|"
+    r"eudcedit|presentationhost|pcalua|scriptrunner|verclsid|xwizard|regasm|regsvcs|makecab|extrac32|mavinject)"
+    r"(?![\w='\"(])"
 )
 
 
