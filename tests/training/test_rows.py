@@ -99,6 +99,19 @@ def test_what_stands_in_harmless_records_is_no_attack_and_single_windows_are_cer
     ]  # fmt: skip
 
 
+def test_the_plain_path_of_an_attack_is_none() -> None:
+    plain, field = ("path path", "/shop/shell.php"), ("query text", "id")
+    bags = [
+        Bag("cmdi", "g", "attacks/x", [plain]),
+        Bag("cmdi", "g", "attacks/x", [plain, field]),
+        Bag("traversal", "g", "attacks/x", [("path path", "/a/../b")]),
+        Bag("probe", "g", "attacks/x", [("path path", "/b.bak")]),
+    ]
+    assert [(e.text, e.label, e.bag) for e in examples_of(bags)] == [
+        ("id", "cmdi", -1), ("/a/../b", "traversal", -1), ("/b.bak", "probe", -1),
+    ]  # fmt: skip
+
+
 def test_a_copy_has_all_its_windows_in_training_attacks() -> None:
     seen = split_keys([bag("sqli", "train", "a", "b"), bag("sqli", "test", "c"), bag("benign", "train", "d")])
     assert seen == {"a", "b"}

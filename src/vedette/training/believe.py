@@ -33,6 +33,7 @@ _ADDRESS_TRICK = re.compile(
     r"\A//|\bhttps?:(?!//)|=@|\b(?!https?:)[a-z][a-z+]+:/|\b(?:javascript|data|php|file|unix):|//[^/?&]*@|\\|[=/]//|[=&?]//|[<`|${}]|__|@type|java|"
     r"\.\./|[\r\n\x00]|#"
 )
+_CLIMB = re.compile(r"\.\.|/\.+/|(?:web|meta)-inf")
 # Asking for web.config.bak is probing for a file, not traversal; so is a fuzzer's sign behind the name of one.
 _TRAVERSAL = re.compile(
     r"\.\.|(?<!\.ht)passwd|\\(?![\\'\"]|\Z)|:/|win\.ini|boot\.ini|\x00|%(?:[0-9a-f]{2}|u[0-9a-f]{4}|%|\w{5,}%)|file:|php:|"
@@ -466,6 +467,13 @@ def _traverses(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> bo
         if _FOLDER.search(text) and not (context.startswith("path") and _OWN_FOLDER.match(text)):
             return True
     return False
+
+
+def is_plain_path(context: str, text: str) -> bool:
+    """Whether a window is the path of a page as any application has them: what attacks stands beside it."""
+    if not context.startswith("path") or not _PLAIN_PATH.match(text):
+        return False
+    return not _CLIMB.search(text) and not _SIGN.search(text.replace("\u2026", ""))
 
 
 def _is_textbook(value: str) -> bool:
