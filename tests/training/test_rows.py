@@ -92,23 +92,26 @@ def bag(label: str, part: str, *texts: str) -> Bag:
 
 def test_what_stands_in_harmless_records_is_no_attack_and_single_windows_are_certain() -> None:
     examples = examples_of(
-        [bag("benign", "train", "same"), bag("sqli", "train", "same", "evil"), bag("xss", "train", "a", "b")]
+        [bag("benign", "train", "same"), bag("sqli", "train", "same", "evil'"), bag("xss", "train", "<a", "<b")]
     )
     assert [(e.text, e.label, e.bag) for e in examples] == [
-        ("same", "benign", -1), ("evil", "sqli", -1), ("a", "xss", 1), ("b", "xss", 1),
+        ("same", "benign", -1), ("evil'", "sqli", -1), ("<a", "xss", 1), ("<b", "xss", 1),
     ]  # fmt: skip
 
 
-def test_the_plain_path_of_an_attack_is_none() -> None:
-    plain, field = ("path path", "/shop/shell.php"), ("query text", "id")
+def test_what_shows_nothing_of_an_attack_is_none() -> None:
+    plain, field = ("path path", "/shop/shell.php"), ("query text", ";id")
     bags = [
-        Bag("cmdi", "g", "attacks/x", [plain]),
+        Bag("cmdi", "g", "attacks/x", [plain, ("query url", "/shop?page=codes"), ("query other", "ab\u2026=")]),
         Bag("cmdi", "g", "attacks/x", [plain, field]),
+        Bag("ssrf", "g", "attacks/x", [plain, ("query url", "a.example")]),
         Bag("traversal", "g", "attacks/x", [("path path", "/a/../b")]),
         Bag("probe", "g", "attacks/x", [("path path", "/b.bak")]),
+        Bag("sqli", "g", "attacks/x", [("query text", "plain")], bare=True),
     ]
     assert [(e.text, e.label, e.bag) for e in examples_of(bags)] == [
-        ("id", "cmdi", -1), ("/a/../b", "traversal", -1), ("/b.bak", "probe", -1),
+        (";id", "cmdi", -1), ("a.example", "ssrf", -1), ("/a/../b", "traversal", -1), ("/b.bak", "probe", -1),
+        ("plain", "sqli", -1),
     ]  # fmt: skip
 
 

@@ -469,11 +469,17 @@ def _traverses(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> bo
     return False
 
 
-def is_plain_path(context: str, text: str) -> bool:
-    """Whether a window is the path of a page as any application has them: what attacks stands beside it."""
-    if not context.startswith("path") or not _PLAIN_PATH.match(text):
+def is_harmless_part(label: str, context: str, text: str) -> bool:
+    """Whether a window of a request that attacks, as an injection or otherwise, shows nothing of it.
+
+    That is a field without any sign of an injection or, of the other attacks, the path of a page as any application
+    has them: what attacks stands beside it, or was passed unread.
+    """
+    if label == "probe" or (label not in _PAGE_SAYS_NOTHING and not context.startswith("path")):
         return False
-    return not _CLIMB.search(text) and not _SIGN.search(text.replace("\u2026", ""))
+    if label not in _PAGE_SAYS_NOTHING and (not _PLAIN_PATH.match(text) or _CLIMB.search(text)):
+        return False
+    return not _SIGN.search(text.replace("\u2026", ""))
 
 
 def _is_textbook(value: str) -> bool:

@@ -31,7 +31,7 @@ from vedette.parsing.pipeline import ParsingPipeline
 from vedette.parsing.record import parse_record
 from vedette.tokenization.http_tokenizer import windows_of
 from vedette.tokenization.native_screen import view
-from vedette.training.believe import GENERATED, disbelief, doubt_harmless, is_plain_path
+from vedette.training.believe import GENERATED, disbelief, doubt_harmless, is_harmless_part
 from vedette.training.split import Part, group_of, part_of
 from vedette.verdict import BENIGN
 
@@ -52,7 +52,6 @@ _MUTATED = 0.4  # share of generated attacks that are mutated as well
 _ENCODED = 0.2  # share of generated and of harmless values that are encoded once more
 _LAYERS = (0, 0, 0, 1, 1, 2)  # encodings around a collected attack in other words
 KEPT_APART = "kept apart"
-_PROBE = "probe"  # the only class whose attack is a path
 _NUMBERS, _BLANKS = re.compile(r"[0-9]+"), re.compile(r"[\s'\"]+")
 # Ambiguous ones, and the queries of one API, by which Mongo's operators would count as harmless everywhere.
 _SKIPPED_FILES = ("ambiguous_blns", "ambiguous_sql_spider", "parse_where", "sql_bi_ambiguous")
@@ -304,9 +303,9 @@ class Example(NamedTuple):
 def examples_of(bags: Iterable[Bag]) -> list[Example]:
     """Training bags -> distinct examples.
 
-    A window that stands in benign records is never an attack by its bag alone, nor is the plain path of a request that
-    attacks elsewhere, which the screen may have passed unread; an attack bag that keeps one window is certain (bag -1),
-    one that keeps several is left for the trainer to decide.
+    A window that stands in benign records is never an attack by its bag alone, nor is one that shows nothing of what
+    its request does; an attack bag that keeps one window is certain (bag -1), one that keeps several is left for the
+    trainer to decide.
     """
     bags = [bag for bag in bags if bag.part == "train"]
     benign_texts = {text for bag in bags if bag.label == BENIGN for _, text in bag.windows}
@@ -317,8 +316,8 @@ def examples_of(bags: Iterable[Bag]) -> list[Example]:
         windows = bag.windows
         if bag.label != BENIGN:
             windows = [window for window in windows if window[1] not in benign_texts]
-            if not bag.bare and bag.label != _PROBE:
-                windows = [window for window in windows if not is_plain_path(*window)]
+            if not bag.bare:
+                windows = [window for window in windows if not is_harmless_part(bag.label, *window)]
         certain = bag.label == BENIGN or len(windows) == 1
         if not certain:
             number += 1
