@@ -223,3 +223,10 @@ def test_spaces_leave_what_documents_and_queries_say() -> None:
 
 def _words(text: str) -> list[str]:
     return re.findall(r"\"[^\"]*\"|'[^']*'|\w+|[^\w\s]", text)
+
+
+def test_what_names_a_scheme_or_a_parameter_keeps_its_signs() -> None:
+    for seed in range(20):
+        rng = random.Random(seed)
+        assert mutators.path_noise("file:/etc/hosts", rng) == "file:/etc/hosts"
+        assert mutators.json_space('[$in]["a"]=b', rng) == '[$in]["a"]=b'

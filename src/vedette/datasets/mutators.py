@@ -391,7 +391,9 @@ def path_depth(payload: str, rng: random.Random) -> str:
 
 def path_noise(payload: str, rng: random.Random) -> str:
     """A `./` or a doubled slash between segments."""
-    return payload.replace("/", rng.choice(("//", "/./")), 1) if "://" not in payload else payload
+    if re.search(r"[a-z]{2,}:/", payload):  # where two slashes would name a host
+        return payload
+    return payload.replace("/", rng.choice(("//", "/./")), 1)
 
 
 # --- documents and queries -------------------------------------------------------------------------------------------
@@ -411,7 +413,7 @@ def _outside(strings: re.Pattern[str], text: str, change: Callable[[str], str]) 
 
 def json_space(payload: str, rng: random.Random) -> str:
     """White space around the signs of a JSON text."""
-    if not payload.startswith(("{", "[")) or payload.startswith("{{") or not _QUOTED.search(payload):
+    if not payload.startswith(("{", "[")) or payload.startswith(("{{", "[$")) or not _QUOTED.search(payload):
         return payload
     gap = rng.choice((" ", "  ", "\t", "\n", "\r\n", "\n  "))
     return _outside(_QUOTED, payload, lambda part: re.sub(r"([:,{}\[\]])", lambda match: match[1] + gap, part))
