@@ -144,3 +144,12 @@ def test_some_bare_values_keep_their_ampersands_as_scanners_send_them() -> None:
     placed = [ParsingPipeline().parse(place_value("x=1&y=2", rng)).fields for _ in range(200)]
     whole = sum(any("x=1&y=2" in field.value for field in fields) for fields in placed)
     assert 160 <= whole < 200
+
+
+def test_headers_hold_what_they_can_as_it_is_and_escape_the_rest() -> None:
+    import random
+
+    rng = random.Random(4)
+    placed = [place_value(value, rng) for value in ("a' or 1=1", "a\nb") for _ in range(4000)]
+    texts = {text for request in placed for name, text in request.headers if name in ("Referer", "Accept")}
+    assert {"a' or 1=1", "a%27%20or%201%3D1", "a%0Ab"} == texts

@@ -45,6 +45,11 @@ _NAMES = (
     "a b c x y z v t d e f g"
 ).split()
 _PLACES = ("query",) * 7 + ("form",) * 4 + ("json",) * 5 + ("multipart", "xml", "path", "cookie", "cookie", "header")
+_HEADERS = (
+    *("Referer", "User-Agent", "X-Forwarded-For", "X-Api", "Origin") * 2,
+    *("Accept", "Accept-Language", "Authorization", "X-Forwarded-Host", "X-Request-Id", "X-Requested-With", "X-Custom"),
+)
+_AS_IT_IS = 0.5  # share of values that a header can hold and gets without escapes, as applications read it
 _RAW, _UNESCAPED = 0.15, "&=;/?:@$,'()*!|<>\"{}[]`"  # scanners escape no more than the request line needs
 _AS_TARGET, _AS_AGENT = 0.35, 0.6
 _AGENT = re.compile(r"(?:Mozilla|Opera|Dalvik|HbbTV|okhttp|curl)/[^\r\n\0]*\Z")
@@ -102,9 +107,8 @@ def place_value(value: str, rng: random.Random, home: str | None = None) -> HTTP
     if place == "cookie":
         return HTTPRequest("GET", "/", (("Cookie", f"{name}={escaped}"),))
     if place == "header":
-        return HTTPRequest(
-            "GET", "/", ((rng.choice(("Referer", "User-Agent", "X-Forwarded-For", "X-Api", "Origin")), escaped),)
-        )
+        as_it_is = value.isascii() and value.isprintable() and value == value.strip() and rng.random() < _AS_IT_IS
+        return HTTPRequest("GET", "/", ((rng.choice(_HEADERS), value if as_it_is else escaped),))
     if place == "form":
         return _body("application/x-www-form-urlencoded", f"{name}={escaped}")
     if place == "json":
