@@ -460,6 +460,22 @@ def test_rules(dropped: tuple[Any, Any], kept: tuple[Any, Any], why: str) -> Non
             (CSIC, [("query text", "v<ej")]),
             "no injection in it",
         ),
+        # Commands in a comment, options without their command.
+        (
+            case("a.png; #uptime -p", **VALUE, **{"class": "cmdi"}),
+            case("a.png; uptime -p #", **VALUE, **{"class": "cmdi"}),
+            "fragment of a payload",
+        ),
+        (
+            case("a.png && #x", **VALUE, **{"class": "cmdi"}),
+            case("a.png && #x\nuptime", **VALUE, **{"class": "cmdi"}),
+            "fragment of a payload",
+        ),
+        (
+            case("|--colour red \\", **VALUE, **{"class": "cmdi"}),
+            case("|paint --colour red \\", **VALUE, **{"class": "cmdi"}),
+            "fragment of a payload",
+        ),
         # Folders of an application, what a fuzzer hangs behind a file, one step up that names nothing.
         (request("/app/etc/shop.xml", "traversal"), request("/etc/shop.xml", "traversal"), "probe for a file"),
         (request("/realms/root/login", "traversal"), request("/a/./etc/shadow", "traversal"), "probe for a file"),

@@ -129,6 +129,9 @@ _STUMP = re.compile(
 )
 _SEPARATORS = re.compile(r"(?:foo)?[\d\s.;|&<>\"']+\Z")
 _CLOSED = re.compile(r"[\d\s)]+\Z|\s*--\s*\Z")  # brackets that close something, and nothing behind them
+# Commands that a shell skips, for they stand in its comment; a line of options whose command stood on the line before.
+_COMMENTED_OUT = re.compile(r"[\w.@%\-/]*['\"]?(?:;|&&?|\|\|?)\s+#[^\n`]*\Z")
+_OPTIONS = re.compile(r"[\w.@\-]*['\"]?(?:;|&&?|\|\|?|\n|`|\$\(|<\()\s*--[a-z][\w\-]*[\s+$]")
 # Parts of a page that tries one browser after the other, cut at its line ends; the page's end stands behind each.
 _PAGE_END = re.compile(r"(?:</\w+>|<\w+ ?/>|\]>|\*\{color:red\})*(?:<img />)?//\[\"'`-->\]\]>\]</div>\Z", re.IGNORECASE)
 # A list that was cut at the width of its page: lines that nothing announces are middles and ends, unless they run code.
@@ -521,7 +524,7 @@ def _doubt_value(source: str, label: Any, value: str) -> str | None:
         return "prose about an attack"
     if (
         _STUMP.match(unquote_plus(stripped))
-        or (label == "cmdi" and _SEPARATORS.match(stripped))
+        or (label == "cmdi" and (_SEPARATORS.match(stripped) or _COMMENTED_OUT.match(value) or _OPTIONS.match(value)))
         or (label == "sqli" and _CLOSED.match(stripped))
         or _PAGE_END.match(stripped)
         or (label == "xss" and _TAG_END.match(stripped))
