@@ -130,7 +130,7 @@ _STUMP = re.compile(
 _SEPARATORS = re.compile(r"(?:foo)?[\d\s.;|&<>\"']+\Z")
 _CLOSED = re.compile(r"[\d\s)]+\Z|\s*--\s*\Z")  # brackets that close something, and nothing behind them
 # Commands that a shell skips, for they stand in its comment; a line of options whose command stood on the line before.
-_COMMENTED_OUT = re.compile(r"[\w.@%\-/]*['\"]?(?:;|&&?|\|\|?)\s+#[^\n`]*\Z")
+_COMMENTED_OUT = re.compile(r"(?:[\d.]*|[\w.]+@[\w.\-]+|\w+\.\w+|foo|\w)['\"]?\s*(?:;|&&?|\|\|?)\s+#[^\n`]*\Z")
 _OPTIONS = re.compile(r"[\w.@\-]*['\"]?(?:;|&&?|\|\|?|\n|`|\$\(|<\()\s*--[a-z][\w\-]*[\s+$]")
 # Parts of a page that tries one browser after the other, cut at its line ends; the page's end stands behind each.
 _PAGE_END = re.compile(r"(?:</\w+>|<\w+ ?/>|\]>|\*\{color:red\})*(?:<img />)?//\[\"'`-->\]\]>\]</div>\Z", re.IGNORECASE)
