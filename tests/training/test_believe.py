@@ -460,6 +460,22 @@ def test_rules(dropped: tuple[Any, Any], kept: tuple[Any, Any], why: str) -> Non
             (CSIC, [("query text", "v<ej")]),
             "no injection in it",
         ),
+        # Clauses of a textbook.
+        (
+            case("FROM  ( SELECT DISTINCT lamp FROM hill )", **TEXTBOOK),
+            case("FROM  ( SELECT DISTINCT passwd FROM hill )", **TEXTBOOK),
+            "statement of a textbook",
+        ),
+        (
+            case("WHERE lamp > ( SELECT AVG ( lamp ) FROM hill ) ;", **TEXTBOOK),
+            case("WHERE 3 > 2", **TEXTBOOK),
+            "statement of a textbook",
+        ),
+        (
+            case("SELECT lamp+ ', ' + road AS sea FROM hill", **TEXTBOOK),
+            case("' + ( SELECT lamp FROM hill ) + '", **TEXTBOOK),
+            "statement of a textbook",
+        ),
         # Commands in a comment, options without their command.
         (
             case("a.png; #uptime -p", **VALUE, **{"class": "cmdi"}),

@@ -148,13 +148,14 @@ _NUMBERED_PATH = re.compile(r"/?[a-z]{1,8};\d+(?:;[a-z]{1,8};\d+)*/?\Z", re.IGNO
 # a comment, a function or a catalogue.
 _TEXTBOOKS = ("kaggle",)
 _TEXTBOOK_STATEMENT = re.compile(
-    r"\s*\(?\s*(?:select|insert\s+into|update|delete\s+from)\s(?:[a-z]\w*\b|'[a-z]\w*'|\d+\b(?!\s*=)|[\s,.=()*])+;?\s*\Z",
+    r"\s*\(?\s*(?:select|insert\s+into|update|delete\s+from|from|where)\s"
+    r"(?:[a-z]\w*\b|'[a-z]\w*'|'[\s,]*'|\d+\b(?!\s*=)|[\s,.=()*+<>])+;?\s*\Z",
     re.IGNORECASE,
 )
 _NO_TEXTBOOK = re.compile(
     r"(?<!\w)(?:information_schema|sys\w*|mysql|dual|pg_\w*|users?|passw\w*|admin\w*|accounts?|null|version|sleep|benchmark|"
     r"char|chr|concat\w*|md5|convert|cast|case|exec\w*|load\w*|outfile|dumpfile|waitfor|rownum|utl_\w*|dbms_\w*|"
-    r"generate_series|master\w*|all_\w+|rdb\w+)(?!\w)|\b(\w+)\s*=\s*\1\b|'([^']*)'\s*=\s*'\2'|\d\s*=|=\s*\d|\bor\s+\w+\s*(?:\Z|\))",
+    r"generate_series|master\w*|all_\w+|rdb\w+)(?!\w)|\b(\w+)\s*=\s*\1\b|'([^']*)'\s*=\s*'\2'|\d\s*[=<>]|=\s*\d|\bor\s+\w+\s*(?:\Z|\))",
     re.IGNORECASE,
 )
 # Lines of the programs around the payloads.
