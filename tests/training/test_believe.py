@@ -620,6 +620,12 @@ def test_attacks_in_harmless_collections(attack: str, kept: str) -> None:
     assert doubt_harmless(*case(kept, **VALUE)) is None
 
 
+def test_a_value_in_a_header_is_judged_as_elsewhere() -> None:
+    for value, why in (("{__schema{types{name}}}", None), ("{rooms{id}}", "plain GraphQL")):
+        record, _ = case(value, **VALUE, **{"class": "graphql"})
+        assert disbelief(record, [("header referer", value)]) == why
+
+
 def test_a_recorded_site_may_embed_foreign_scripts() -> None:
     page = '<p>hello</p><script src="https://cdn.example.com/a.js"></script>'
     assert doubt_harmless(*case(page, **VALUE)) == "attack among harmless records"

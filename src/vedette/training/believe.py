@@ -430,9 +430,9 @@ def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str
         return "probe for a file"
     if source.startswith(_FRAGMENT_SOURCES) and _FRAGMENT.search(str(record.get("value") or "")):
         return "fragment of a payload"
-    if label == "graphql" and source != GENERATED and all(_plain_graphql(text) for text in texts):
-        return "plain GraphQL"
     value = str(record.get("value") or "")
+    if label == "graphql" and source != GENERATED and all(map(_plain_graphql, texts or [value])):  # as in a header
+        return "plain GraphQL"
     if _ADVISORY.match(value):
         return "prose about an attack"
     if label == "xxe" and texts and all(_DOCTYPE_HEAD.match(text) for text in texts):
