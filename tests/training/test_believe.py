@@ -430,6 +430,134 @@ def test_rules(dropped: tuple[Any, Any], kept: tuple[Any, Any], why: str) -> Non
             case("/id;12;cat /a", **VALUE, **{"class": "cmdi"}),
             "no injection in it",
         ),
+        (
+            request("/id;12;page;7/", "cmdi", **PATTERN),
+            request("/id;12;cat /a", "cmdi", **PATTERN),
+            "no injection in it",
+        ),
+        # A sign as from a typing error, a page that is called like a key word, the line end behind a body.
+        (request("/a.php?q=');", **PATTERN), request("/a.php?q=');--", **PATTERN), "no injection in it"),
+        (
+            request("/a.php?mail='x@y.example", **PATTERN),
+            request("/a.php?mail='x@y.example'='", **PATTERN),
+            "no injection in it",
+        ),
+        (
+            request("/a.php?id='plugin_7.nasl", **PATTERN),
+            request("/a.php?id='or x.nasl", **PATTERN),
+            "no injection in it",
+        ),
+        (request("/tools/select.exe"), request("/tools/select.exe?x=select"), "no injection in it"),
+        (
+            request("/tools/select.exe"),
+            request("/tools/select.exe", headers={"User-Agent": "x'||'y"}),
+            "no injection in it",
+        ),
+        (request("/:8080/api/whoami", "cmdi"), request("/:8080/;whoami", "cmdi"), "no injection in it"),
+        (request("/a", body="step=3\n"), request("/a", "cmdi", body="step=3\nid\n"), "no injection in it"),
+        (
+            (CSIC, [("query text base64", "v<ej"), ("query text", "djxlag")]),
+            (CSIC, [("query text", "v<ej")]),
+            "no injection in it",
+        ),
+        # Clauses of a textbook.
+        (
+            case("FROM  ( SELECT DISTINCT lamp FROM hill )", **TEXTBOOK),
+            case("FROM  ( SELECT DISTINCT passwd FROM hill )", **TEXTBOOK),
+            "statement of a textbook",
+        ),
+        (
+            case("WHERE lamp > ( SELECT AVG ( lamp ) FROM hill ) ;", **TEXTBOOK),
+            case("WHERE 3 > 2", **TEXTBOOK),
+            "statement of a textbook",
+        ),
+        (
+            case("SELECT lamp+ ', ' + road AS sea FROM hill", **TEXTBOOK),
+            case("' + ( SELECT lamp FROM hill ) + '", **TEXTBOOK),
+            "statement of a textbook",
+        ),
+        # Commands in a comment, options without their command.
+        (
+            case("a.png; #uptime -p", **VALUE, **{"class": "cmdi"}),
+            case("a.png; uptime -p #", **VALUE, **{"class": "cmdi"}),
+            "fragment of a payload",
+        ),
+        (
+            case("a.png && #x", **VALUE, **{"class": "cmdi"}),
+            case("a.png && #x\nuptime", **VALUE, **{"class": "cmdi"}),
+            "fragment of a payload",
+        ),
+        (
+            case("|--colour red \\", **VALUE, **{"class": "cmdi"}),
+            case("|paint --colour red \\", **VALUE, **{"class": "cmdi"}),
+            "fragment of a payload",
+        ),
+        # Folders of an application, what a fuzzer hangs behind a file, one step up that names nothing.
+        (request("/app/etc/shop.xml", "traversal"), request("/etc/shop.xml", "traversal"), "probe for a file"),
+        (request("/realms/root/login", "traversal"), request("/a/./etc/shadow", "traversal"), "probe for a file"),
+        (
+            request("/js/.htpasswd.old/9-8", "traversal"),
+            request("/js/.htpasswd.old/../passwd", "traversal"),
+            "probe for a file",
+        ),
+        (
+            (request("/js/.htaccess/x", "traversal")[0], [("path path", "/js/.htaccess/\\'\\\"")]),
+            (request("/js/x", "traversal")[0], [("path path", "/js/.htaccess/\\windows\\x")]),
+            "probe for a file",
+        ),
+        (
+            (request("/a?dir=../", "traversal")[0], [("query file", "../")]),
+            (request("/a?dir=../../", "traversal")[0], [("query file", "../../")]),
+            "probe for a file",
+        ),
+        (
+            (request("/a?dir=../", "traversal")[0], [("query file", "../")]),
+            (request("/a?dir=../&name=/WEB-INF/web.xml", "traversal")[0], [("query file", "../")]),
+            "probe for a file",
+        ),
+        (
+            (request("/a?dir=../", "traversal")[0], [("query file", "../")]),
+            (request("/a?dir=%2e%2e/", "traversal")[0], [("query file", "../")]),
+            "probe for a file",
+        ),
+        # Beginnings, ends and long runs of one letter.
+        (case("vbscript:", **VALUE, **{"class": "xss"}), case("vbscript:a(1)", **VALUE), "fragment of a payload"),
+        (case("confirm(", **VALUE, **{"class": "xss"}), case("confirm(1)", **VALUE), "fragment of a payload"),
+        (
+            case(" -- ", **VALUE, **{"class": "sqli"}),
+            case("' -- ", **VALUE, **{"class": "sqli"}),
+            "fragment of a payload",
+        ),
+        (
+            case("B" * 60, **VALUE, **{"class": "traversal"}),
+            case("B" * 60 + "/../", **VALUE, **{"class": "traversal"}),
+            "plain word",
+        ),
+        (
+            case("Letters coded for javascript:alert", **TOOL, **{"class": "xss"}),
+            case("Letters coded for javascript:alert(2)", **TOOL, **{"class": "xss"}),
+            "prose about an attack",
+        ),
+        (
+            case('<p style="color: red; width:9px">x</p>', **VALUE, **{"class": "xss"}),
+            case('<p style="width: expression(a)">x</p>', **VALUE, **{"class": "xss"}),
+            "harmless HTML",
+        ),
+        (
+            (request("/profile", "ssti", **SCANNER)[0], [("header secret", "bearer {{randomstring 9}}")]),
+            (request("/profile", "ssti", **SCANNER)[0], [("header secret", "bearer {{9*9}}")]),
+            "placeholder instead of a payload",
+        ),
+        (
+            request("/{{BaseURL}/setup/index.php", "ssti"),
+            request("/{{9*9}}/setup/index.php", "ssti"),
+            "placeholder instead of a payload",
+        ),
+        (
+            (case("'{cmd}'", **VALUE, **{"class": "cmdi"})[0], [("header referer", "'{cmd}'")]),
+            (case("'{id}'", **VALUE, **{"class": "cmdi"})[0], [("header referer", "'{id}'")]),
+            "placeholder instead of a payload",
+        ),
     ],
 )
 def test_rules_about_what_is_no_attack(dropped: tuple[Any, Any], kept: tuple[Any, Any], why: str) -> None:
@@ -490,6 +618,12 @@ def test_what_may_be_an_attack_is_kept(value: str, label: str) -> None:
 def test_attacks_in_harmless_collections(attack: str, kept: str) -> None:
     assert doubt_harmless(*case(attack, **VALUE)) == "attack among harmless records"
     assert doubt_harmless(*case(kept, **VALUE)) is None
+
+
+def test_a_value_in_a_header_is_judged_as_elsewhere() -> None:
+    for value, why in (("{__schema{types{name}}}", None), ("{rooms{id}}", "plain GraphQL")):
+        record, _ = case(value, **VALUE, **{"class": "graphql"})
+        assert disbelief(record, [("header referer", value)]) == why
 
 
 def test_a_recorded_site_may_embed_foreign_scripts() -> None:

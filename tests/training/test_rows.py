@@ -102,10 +102,26 @@ def bag(label: str, part: str, *texts: str) -> Bag:
 
 def test_what_stands_in_harmless_records_is_no_attack_and_single_windows_are_certain() -> None:
     examples = examples_of(
-        [bag("benign", "train", "same"), bag("sqli", "train", "same", "evil"), bag("xss", "train", "a", "b")]
+        [bag("benign", "train", "same"), bag("sqli", "train", "same", "evil'"), bag("xss", "train", "<a", "<b")]
     )
     assert [(e.text, e.label, e.bag) for e in examples] == [
-        ("same", "benign", -1), ("evil", "sqli", -1), ("a", "xss", 1), ("b", "xss", 1),
+        ("same", "benign", -1), ("evil'", "sqli", -1), ("<a", "xss", 1), ("<b", "xss", 1),
+    ]  # fmt: skip
+
+
+def test_what_shows_nothing_of_an_attack_is_none() -> None:
+    plain, field = ("path path", "/shop/shell.php"), ("query text", ";id")
+    bags = [
+        Bag("cmdi", "g", "attacks/x", [plain, ("query url", "/shop?page=codes"), ("query other", "ab\u2026=")]),
+        Bag("cmdi", "g", "attacks/x", [plain, field]),
+        Bag("ssrf", "g", "attacks/x", [plain, ("query url", "a.example")]),
+        Bag("traversal", "g", "attacks/x", [("path path", "/a/../b")]),
+        Bag("probe", "g", "attacks/x", [("path path", "/b.bak")]),
+        Bag("sqli", "g", "attacks/x", [("query text", "plain")], bare=True),
+    ]
+    assert [(e.text, e.label, e.bag) for e in examples_of(bags)] == [
+        (";id", "cmdi", -1), ("a.example", "ssrf", -1), ("/a/../b", "traversal", -1), ("/b.bak", "probe", -1),
+        ("plain", "sqli", -1),
     ]  # fmt: skip
 
 
@@ -138,3 +154,12 @@ def test_some_bare_values_keep_their_ampersands_as_scanners_send_them() -> None:
     placed = [ParsingPipeline().parse(place_value("x=1&y=2", rng)).fields for _ in range(200)]
     whole = sum(any("x=1&y=2" in field.value for field in fields) for fields in placed)
     assert 160 <= whole < 200
+
+
+def test_headers_hold_what_they_can_as_it_is_and_escape_the_rest() -> None:
+    import random
+
+    rng = random.Random(4)
+    placed = [place_value(value, rng) for value in ("a' or 1=1", "a\nb") for _ in range(4000)]
+    texts = {text for request in placed for name, text in request.headers if name in ("Referer", "Accept")}
+    assert {"a' or 1=1", "a%27%20or%201%3D1", "a%0Ab"} == texts

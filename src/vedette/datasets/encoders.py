@@ -159,13 +159,18 @@ ENCODERS: dict[str, Encoder] = {
     "overlong": overlong, "full_width": full_width, "base64": base64_standard, "base64_url": base64_url,
 }  # fmt: skip
 """Every encoder by name."""
+UNDONE_BY_SERVERS = ("percent", "percent_plus", "percent_all", "percent_some", "percent_twice", "percent_u",
+                     "json_unicode", "base64", "base64_url")  # fmt: skip
+"""What applications decode before they use a value; the others are for what a browser or an interpreter reads."""
 
 
-def encode(value: str, rng: random.Random, *, layers: int = 1) -> tuple[str, tuple[str, ...]]:
-    """Return `value` under `layers` random encoders, and their names from the inside out."""
+def encode(
+    value: str, rng: random.Random, *, layers: int = 1, of: tuple[str, ...] = tuple(ENCODERS)
+) -> tuple[str, tuple[str, ...]]:
+    """Return `value` under `layers` random encoders out of `of`, and their names from the inside out."""
     names = []
     for _ in range(layers):
-        name = rng.choice(list(ENCODERS))
+        name = rng.choice(of)
         value = ENCODERS[name](value, rng)
         names.append(name)
     return value, tuple(names)
@@ -184,10 +189,16 @@ _HEADER_NAMES = ("User-Agent", "Referer", "X-Forwarded-For", "X-Forwarded-Host",
 def place(value: str, rng: random.Random, location: str | None = None) -> dict[str, Any]:
     """Return a request record (method, url, headers, body) that carries `value` in one field.
 
-    `location` is one of `LOCATIONS`; None chooses. Header and cookie values cannot hold CR, LF or NUL and the path
-    no control characters: these are percent-encoded there.
+    `location` is one of `LOCATIONS`; None chooses. Cookie values cannot hold CR, LF or NUL and the path no control
+    characters: these are percent-encoded there. Nobody undoes that in headers, and XML has no characters for some of
+    them: what holds those stands in a cookie, or in JSON.
     """
-    return _PLACERS[location or rng.choice(LOCATIONS)](value, rng)
+    location = location or rng.choice(LOCATIONS)
+    if location == "header" and any(char in value for char in "\r\n\x00"):
+        location = "cookie"
+    if location == "xml" and any(char < " " and char not in "\t\n\r" for char in value):
+        location = "json"
+    return _PLACERS[location](value, rng)
 
 
 def usual_location(attack_class: str, rng: random.Random) -> str:
@@ -235,8 +246,10 @@ def _in_query(value: str, rng: random.Random) -> dict[str, Any]:
 def _in_path(value: str, rng: random.Random) -> dict[str, Any]:
     coded = quote(value, safe="/:@!$&'()*+,;=-._~", errors="surrogatepass")
     lead = rng.choice(("/", primitives.url_path(rng).rstrip("/") + "/"))
+    if value.startswith(("//", "/\\")):
+        lead = ""  # two slashes are what names a host
     tail = rng.choice(("", "", "/", f"?{primitives.parameter(rng)}={primitives.integer(rng)}"))
-    return _record("GET", lead + coded.lstrip("/") + tail, _headers(rng))
+    return _record("GET", (lead + coded.lstrip("/") if lead else coded) + tail, _headers(rng))
 
 
 def _in_name(value: str, rng: random.Random) -> dict[str, Any]:
@@ -244,13 +257,9 @@ def _in_name(value: str, rng: random.Random) -> dict[str, Any]:
     return _record("GET", url, _headers(rng))
 
 
-def _header_safe(value: str) -> str:
-    return "".join(quote(char) if char in "\r\n\x00" else char for char in value)
-
-
 def _in_header(value: str, rng: random.Random) -> dict[str, Any]:
     headers = _headers(rng)
-    headers[rng.choice(_HEADER_NAMES)] = _header_safe(value)
+    headers[rng.choice(_HEADER_NAMES)] = value
     return _record("GET", primitives.url_path(rng), headers)
 
 
@@ -301,8 +310,8 @@ def _in_multipart(value: str, rng: random.Random) -> dict[str, Any]:
     name = primitives.parameter(rng)
     if style < 0.4:
         parts.append(f'Content-Disposition: form-data; name="{name}"\r\n\r\n{value}')
-    elif style < 0.7:
-        quoted = _header_safe(value).replace("\\", "\\\\").replace('"', '\\"')
+    elif style < 0.7 and not any(char in value for char in "\r\n\x00"):
+        quoted = value.replace("\\", "\\\\").replace('"', '\\"')
         parts.append(f'Content-Disposition: form-data; name="{name}"; filename="{quoted}"\r\n'
                      f"Content-Type: application/octet-stream\r\n\r\n{primitives.words(rng)}")  # fmt: skip
     else:

@@ -21,11 +21,22 @@ _SQL_WORDS = re.compile(
     re.IGNORECASE,
 )
 _STRING = re.compile(r"'[^'\\]*'")
-_NUMBER = re.compile(r"(?<![\w.'\"#@%&$])(\d{1,9})(?![\w.'\"%])")
-_CONSTANT_NUMBERS = re.compile(r"(?i)order\s*by|group\s*by|limit|delay|offset|top\b")
+_NUMBER = re.compile(r"(?<![\w.'\"#@%&$!])(\d{1,9})(?![\w.'\"%])")
+_CONSTANT_NUMBERS = re.compile(
+    r"(?i)(?:order|group)\W*by|limit|delay|offset|fetch|interval|top\b|\bas\s+\w+\s*\(|\b(?:n?varchar2?|n?char|decimal|numeric)\s*\(\s*\d+\s*\)"
+)
 
 
-_BEFORE_LITERAL = re.compile(r"(?i)(?:[=(,<>|+]|\b(?:like|and|or|in|then|select|when|else|where|not|between))\s*\Z")
+_BEFORE_LITERAL = re.compile(
+    r"(?i)(?:[=(,<>|+]|\b(?:like|and|or|in|then|select|when|else|where|not|between|escape|regexp|rlike|ilike|glob|is|"
+    r"delay|time|outfile|dumpfile|infile|exec|execute|immediate|interval|date|as|separator|from|to|[xs]p_\w+))\s*\Z"
+)
+# Where only a literal may stand, or one with a letter before it that says what it holds.
+_ONLY_LITERAL = re.compile(
+    r"(?i)(?:\b(?:escape|delay|time|outfile|dumpfile|infile|exec|execute|interval|date|as|separator|from|to|[xs]p_\w+)\s*|\w)\Z"
+)
+_SQL_SERVER = re.compile(r"(?i)waitfor|[xs]p_|sysobjects|syscolumns|convert\(int|\bexec\b|master\.\.")
+_MYSQL = re.compile(r"(?i)sleep\s*\(|benchmark|updatexml|extractvalue|group_concat|load_file|outfile|dumpfile|#|0x")
 
 
 def _outside_strings(text: str, change: Callable[[str], str]) -> str:
@@ -34,16 +45,18 @@ def _outside_strings(text: str, change: Callable[[str], str]) -> str:
     The first quote of an injection closes a literal of the statement it breaks out of, unless an operator or key word
     stands before it.
     """
-    out: list[str] = []
-    last = 0
-    first = text.find("'")
-    if first >= 0 and not _BEFORE_LITERAL.search(text[:first]):
-        last = first + 1
-        out.append(text[:last])
-    for match in _STRING.finditer(text, last):
+    start = _end_of_the_outer_literal(text)
+    out = [text[:start]]
+    last = start
+    for match in _STRING.finditer(text, start):
         out += [change(text[last : match.start()]), match[0]]
         last = match.end()
     return "".join([*out, change(text[last:])])
+
+
+def _end_of_the_outer_literal(text: str) -> int:
+    first = text.find("'")
+    return 0 if first < 0 or _BEFORE_LITERAL.search(text[:first]) else first + 1
 
 
 # --- SQL -------------------------------------------------------------------------------------------------------------
@@ -66,7 +79,10 @@ def sql_space(payload: str, rng: random.Random) -> str:
     else:
         cut = len(payload)
     head, tail = payload[:cut], payload[cut:]
-    spelling = rng.choice(("/**/", "\t", "\n", "  ", "\x0c", "\r\n", f"/*{primitives.letters(rng)}*/", " /**/ "))
+    spellings = ["\t", "\n", "  ", "\x0c", "\r\n"]
+    if "/*" not in head:  # comments do not nest
+        spellings += ["/**/", f"/*{primitives.letters(rng)}*/", " /**/ "]
+    spelling = rng.choice(spellings)
     every = rng.random() < 0.6
     change = lambda part: "".join(  # noqa: E731
         spelling if char == " " and (every or rng.random() < 0.5) else char for char in part
@@ -94,22 +110,30 @@ def sql_number(payload: str, rng: random.Random) -> str:
 
 
 def sql_string(payload: str, rng: random.Random) -> str:
-    """A closed string literal as a concatenation with ||."""
+    """A closed string literal as a concatenation: with +, by standing side by side or with ||, as the engine has it."""
+    glue = "+" if _SQL_SERVER.search(payload) else " " if _MYSQL.search(payload) else "||"
+    start = _end_of_the_outer_literal(payload)
 
     def spell(match: re.Match[str]) -> str:
         body = match[0][1:-1]
-        if len(body) < 2 or rng.random() < 0.5:
+        if len(body) < 2 or rng.random() < 0.5 or _ONLY_LITERAL.search(payload[: match.start()]):
             return match[0]
         cut = rng.randint(1, len(body) - 1)
-        return f"('{body[:cut]}'||'{body[cut:]}')"
+        return f"('{body[:cut]}'{glue}'{body[cut:]}')"
 
-    return _STRING.sub(spell, payload) if payload.count("'") % 2 == 0 else payload
+    out, last = [payload[:start]], start
+    for match in _STRING.finditer(payload, start):
+        out += [payload[last : match.start()], spell(match)]
+        last = match.end()
+    return "".join([*out, payload[last:]])
 
 
 def sql_operator(payload: str, rng: random.Random) -> str:
     """Comparison and logic written otherwise: AND as &&, OR as ||, <> as !=, = as LIKE between plain numbers."""
     choice = rng.randrange(4)
     if choice == 0:
+        if re.search(r"(?i)\bbetween\b", payload):  # whose "and" is none
+            return payload
         return _outside_strings(payload, lambda part: re.sub(r"(?i)\s+and\s+", " && ", part))
     if choice == 1:
         return _outside_strings(payload, lambda part: re.sub(r"(?i)\s+or\s+", " || ", part))
@@ -136,10 +160,16 @@ def sql_comment(payload: str, rng: random.Random) -> str:
     return payload
 
 
+_NO_CONDITION = re.compile(
+    r"(?i);|\b(?:order|group|limit|into|delay|exec\w*|procedure|offset|fetch|for|values|drop|create|alter)\b|"
+    r"\bfrom\b(?!.*\b(?:where|having)\b)"
+)
+
+
 def sql_invariant(payload: str, rng: random.Random) -> str:
-    """`AND true` or `OR false` behind a trailing-comment payload's condition."""
+    """`AND true` or `OR false` behind a trailing-comment payload's condition, if a condition is what stands there."""
     match = re.search(r"(?i)(\s)(--|#)", payload)
-    if not match:
+    if not match or _NO_CONDITION.search(payload[: match.start()]):
         return payload
     number = primitives.integer(rng)
     extra = rng.choice((f" AND {number}={number}", f" OR {number}<>{number}", " AND 'a'='a'", " AND NOT 1=2"))
@@ -167,9 +197,23 @@ _WINDOWS = re.compile(
 )
 
 
+_ALSO_WINDOWS = re.compile(
+    r"(?i)(?<![\w/.$'\"\\=^-])(whoami|ping|curl|nslookup|hostname|net|dir|type|copy|del|echo|reg|sc|ver|set|tree|arp|route|"
+    r"query|attrib|start|more|ftp|find)(?![\w='\"(^:.\\-])"
+)
+_CMDLET = re.compile(
+    r"(?i)\b(?:get|invoke|new|set|start|stop|add|remove|import|enable|disable|out|select|where|foreach)-[a-z]{3,30}\b"
+)
+# What cmd.exe or PowerShell is to read, which know none of a POSIX shell's expansions.
+_FOR_WINDOWS = re.compile(
+    r"(?i)\b[a-z]:\\|%[\w~:,\-]+%|\bcmd\b|powershell|\.(?:exe|dll|msi|ps1|bat|vbs|cpl)\b|\bping -n\b|\s/[a-z]\b(?!/)|"
+    r"\b(?:get|invoke|new|set|start|stop|add|remove|import|enable|disable|out|select|where|foreach)-[a-z]{3}"
+)
+
+
 def shell_quotes(payload: str, rng: random.Random) -> str:
     """Command words broken by empty quotes or backslashes, which the shell removes (POSIX, quote removal)."""
-    if "'" in payload or '"' in payload or "`" in payload:
+    if "'" in payload or '"' in payload or "`" in payload or _FOR_WINDOWS.search(payload):
         return payload
     style = rng.randrange(4)
 
@@ -184,7 +228,7 @@ def shell_quotes(payload: str, rng: random.Random) -> str:
 
 def shell_empty(payload: str, rng: random.Random) -> str:
     """A command word broken by an expansion that is empty: `$@`, `$*`, an unset variable, an empty substitution."""
-    if any(char in payload for char in "'\"`\\"):
+    if any(char in payload for char in "'\"`\\") or _FOR_WINDOWS.search(payload):
         return payload
     gap = rng.choice(("$@", "$*", "${" + primitives.letters(rng) + "}", "$()", "``"))
 
@@ -196,7 +240,12 @@ def shell_empty(payload: str, rng: random.Random) -> str:
 
 
 def cmd_carets(payload: str, rng: random.Random) -> str:
-    """A word of cmd.exe with carets, which it removes outside quotes, or in another case, which it does not mind."""
+    """A word of cmd.exe with carets, which it removes outside quotes, or in another case, which it does not mind.
+
+    PowerShell takes the case alone.
+    """
+    if _CMDLET.search(payload):
+        return _CMDLET.sub(lambda match: _mixed(match[0], rng), payload)
     if '"' in payload:
         return payload
     every = rng.random() < 0.3
@@ -209,28 +258,35 @@ def cmd_carets(payload: str, rng: random.Random) -> str:
         cut = rng.randint(1, len(match[0]) - 1)
         return f"{match[0][:cut]}^{match[0][cut:]}"
 
-    return _WINDOWS.sub(spell, payload)
+    payload = _WINDOWS.sub(spell, payload)
+    return _ALSO_WINDOWS.sub(spell, payload) if _FOR_WINDOWS.search(payload) else payload
 
 
 def shell_ifs(payload: str, rng: random.Random) -> str:
     """The blanks between words as tabs, or those of one plain command as the field separator (POSIX)."""
     if any(char in payload for char in "'\"`\\"):
         return payload
-    if any(char in payload for char in "\n{<>&$(*=") or not _COMMAND.search(payload.partition(" ")[0]):
+    is_plain = _COMMAND.search(payload.partition(" ")[0]) and not _FOR_WINDOWS.search(payload)
+    if any(char in payload for char in "\n{<>&$(*=") or not is_plain:
         return payload.replace(" ", "\t")
     return payload.replace(" ", rng.choice(("${IFS}", "$IFS$9", "\t")))
 
 
+_ABSOLUTE = re.compile(r"(?<![\w/:)\]}*?])(?:~|\.{1,2})?/(?!dev/(?:tcp|udp)/|inet/)[\w.+-]+(?:/[\w.+-]+)+")
+
+
 def shell_path(payload: str, rng: random.Random) -> str:
-    """Slashes of absolute paths doubled or with a dot between, which resolve alike."""
+    """Slashes of paths doubled or with a dot between, which resolve alike; of addresses and of patterns none."""
+    if "://" in payload:
+        return payload
     way = rng.choice(("//", "/./", "///"))
-    return (
-        re.sub(r"(?<=[\w])/(?=[\w])", way, payload) if "://" not in payload and "/dev/tcp" not in payload else payload
-    )
+    return _ABSOLUTE.sub(lambda match: re.sub(r"(?<=\w)/(?=\w)", way, match[0]), payload)
 
 
 def shell_separator(payload: str, rng: random.Random) -> str:
     """A leading `;` as a newline, and the reverse."""
+    if _FOR_WINDOWS.search(payload):
+        return payload
     if payload.startswith(";"):
         return "\n" + payload[1:]
     return ";" + payload[1:] if payload.startswith("\n") else payload
@@ -239,7 +295,15 @@ def shell_separator(payload: str, rng: random.Random) -> str:
 # --- markup ----------------------------------------------------------------------------------------------------------
 
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
-_EVENT = re.compile(r"\bon[a-z]{3,40}(?=\s*=)", re.IGNORECASE)
+# An attribute, not the property of that name, whose letters have a case.
+_EVENT = re.compile(r"(?<![\w.{;:,(>$\[])on[a-z]{3,40}(?=\s*=(?![=>]))", re.IGNORECASE)
+_ADDRESS_NAME = (
+    r"(?i:[\s/\"'](?:xlink:)?"
+    r"(?:href|src|action|formaction|data|background|poster|lowsrc|dynsrc|to|from|values|content))\s*=\s*"
+)
+_IN_QUOTES = re.compile(_ADDRESS_NAME + r"[\"']\s*\Z")
+_WITHOUT_QUOTES = re.compile(_ADDRESS_NAME + r"\Z")
+_UNQUOTED = re.compile(rf"(?:{_ADDRESS_NAME}|(?i:\bon[a-z]{{3,40}})\s*=\s*)[^\s\"'`<>]*\Z")
 
 
 def html_case(payload: str, rng: random.Random) -> str:
@@ -258,7 +322,7 @@ def html_separator(payload: str, rng: random.Random) -> str:
 def html_equals(payload: str, rng: random.Random) -> str:
     """White space around an event attribute's equals sign."""
     return re.sub(
-        r"(\bon[a-zA-Z]{3,40})\s*=\s*", lambda match: match[1] + rng.choice((" = ", "=\n", "\t=", "=")), payload
+        r"(\bon[a-zA-Z]{3,40})\s*=(?![=>])\s*", lambda match: match[1] + rng.choice((" = ", "=\n", "\t=", "=")), payload
     )
 
 
@@ -270,16 +334,25 @@ def html_entities(payload: str, rng: random.Random) -> str:
         body = "".join(form.format(ord(char)) if char.isalpha() and rng.random() < 0.3 else char for char in match[3])
         return match[1] + match[2] + body + match[2]
 
-    return re.sub(r"(\bon[a-zA-Z]{3,40}\s*=\s*)([\"'])([^\"'&]{1,400})\2", spell, payload)
+    return re.sub(r"((?<![\w.{;:,(>$\[])on[a-zA-Z]{3,40}\s*=\s*)([\"'])([^\"'&]{1,400})\2", spell, payload)
 
 
 def html_scheme(payload: str, rng: random.Random) -> str:
-    """`javascript:` with a tab, newline or another case inside, which the URL parser drops."""
+    """`javascript:` in another case or with a tab or line end inside, which the URL parser drops.
+
+    White space would end an attribute without quotes, where a reference to it does not, and may break a script.
+    """
 
     def spell(match: re.Match[str]) -> str:
+        before = payload[: match.start()]
         word = _mixed(match[0], rng) if rng.random() < 0.5 else match[0]
+        gaps = [""]
+        if not before.strip() or _IN_QUOTES.search(before):
+            gaps += ["\t", "\n", "\r"]
+        if _IN_QUOTES.search(before) or _WITHOUT_QUOTES.search(before):
+            gaps += ["&Tab;", "&NewLine;", "&#9;", "&#x0a;"]
         cut = rng.randint(1, len(word) - 2)
-        return word[:cut] + rng.choice(("", "\t", "\n", "\r")) + word[cut:]
+        return word[:cut] + rng.choice(gaps) + word[cut:]
 
     return re.sub(r"(?i)javascript:", spell, payload)
 
@@ -297,7 +370,8 @@ def js_call(payload: str, rng: random.Random) -> str:
 
     def spell(match: re.Match[str]) -> str:
         name = match[1]
-        return rng.choice((f"({name})(", f"window.{name}(", f"self.{name}(", f"top.{name}(", f"{name}?.(", f"{name} (",
+        spaced = f"{name}(" if _UNQUOTED.search(payload[: match.start()]) else f"{name} ("
+        return rng.choice((f"({name})(", f"window.{name}(", f"self.{name}(", f"top.{name}(", f"{name}?.(", spaced,
                            f"{name}/*{number}*/("))  # fmt: skip
 
     return re.sub(r"(?<![\w.$\[\]'\"`])(alert|confirm|prompt|print|fetch|eval)\(", spell, payload)
@@ -323,7 +397,9 @@ def path_depth(payload: str, rng: random.Random) -> str:
 
 def path_noise(payload: str, rng: random.Random) -> str:
     """A `./` or a doubled slash between segments."""
-    return payload.replace("/", rng.choice(("//", "/./")), 1) if "://" not in payload else payload
+    if re.search(r"[a-z]{2,}:/", payload):  # where two slashes would name a host
+        return payload
+    return payload.replace("/", rng.choice(("//", "/./")), 1)
 
 
 # --- documents and queries -------------------------------------------------------------------------------------------
@@ -343,7 +419,7 @@ def _outside(strings: re.Pattern[str], text: str, change: Callable[[str], str]) 
 
 def json_space(payload: str, rng: random.Random) -> str:
     """White space around the signs of a JSON text."""
-    if not payload.startswith(("{", "[")) or payload.startswith("{{") or not _QUOTED.search(payload):
+    if not payload.startswith(("{", "[")) or payload.startswith(("{{", "[$")) or not _QUOTED.search(payload):
         return payload
     gap = rng.choice((" ", "  ", "\t", "\n", "\r\n", "\n  "))
     return _outside(_QUOTED, payload, lambda part: re.sub(r"([:,{}\[\]])", lambda match: match[1] + gap, part))
@@ -374,11 +450,8 @@ def xpath_space(payload: str, rng: random.Random) -> str:
 
 def pad_before(payload: str, rng: random.Random) -> str:
     """Harmless text before."""
-    return (
-        rng.choice((primitives.words, primitives.benign_value, primitives.sentence))(rng)
-        + rng.choice((" ", "", "\n"))
-        + payload
-    )
+    text = rng.choice((primitives.words, primitives.benign_value, primitives.sentence))(rng)
+    return text + rng.choice((" ", "\n", " " if payload[:1].isalnum() else "")) + payload
 
 
 def pad_behind(payload: str, rng: random.Random) -> str:
@@ -412,5 +485,22 @@ def mutate(payload: str, attack_class: str, rng: random.Random) -> str:
         for operator in rng.sample(operators, k=min(len(operators), rng.randint(1, 3))):
             payload = operator(payload, rng)
     if attack_class not in _NEVER_PADDED and rng.random() < 0.2:
-        payload = rng.choice(_PAD)(payload, rng)
+        payload = rng.choice(_PAD)(standing_in_text(payload, attack_class), rng)
     return payload
+
+
+_RUNS_ALONE = re.compile(r"[;|&\n`]|\$\(|<\(|%(?:0a|0d|26|3b|7c|60)", re.IGNORECASE)
+_CLOSED = re.compile(r"--|#|/\*|;\s*\Z")
+
+
+def standing_in_text(payload: str, attack_class: str) -> str:
+    """Return what acts as `payload` does with other text around: SQL ends with a comment, a command is told apart."""
+    if attack_class == "cmdi" and not _RUNS_ALONE.search(payload):
+        return "; " + payload
+    if attack_class != "sqli" or _CLOSED.search(payload):
+        return payload
+    # A literal that is open at the end takes the text up.
+    opened = payload[_end_of_the_outer_literal(payload) :].count("'") % 2 or (
+        '"' in payload and payload.count('"') % 2 == 0
+    )
+    return payload if opened else payload + " -- "

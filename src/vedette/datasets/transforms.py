@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import codecs
 import random
+import re
 from collections.abc import Callable
 from urllib.parse import quote
 
@@ -48,7 +49,12 @@ def entities(text: str, rng: random.Random) -> str:
     """Some or all characters as decimal or hexadecimal character references."""
     share = rng.choice((0.15, 0.5, 1.0))
     form = rng.choice(("&#{};", "&#x{:x};", "&#x{:X};", "&#{:07d};", "&#x{:06x};", "&#{}"))
-    return "".join(form.format(ord(char)) if rng.random() < share else char for char in text)
+    coded = [form.format(ord(char)) if rng.random() < share else char for char in text]
+    open_ended = not form.endswith(";")  # a letter or digit behind would belong to the number
+    return "".join(
+        part + ";" if open_ended and len(part) > 1 and behind[:1].isalnum() else part
+        for part, behind in zip(coded, [*coded[1:], ""], strict=True)
+    )
 
 
 def js_unicode(text: str, rng: random.Random) -> str:
@@ -242,6 +248,10 @@ def from_variables(text: str, rng: random.Random) -> str:
 def ifs(text: str, rng: random.Random) -> str:
     """Spaces spelled as the shell's field separator."""
     spelling = rng.choice(("${IFS}", "$IFS$9", "${IFS}", "$IFS", "${IFS%??}", "\t", "<"))
+    if spelling == "$IFS":  # a letter behind would belong to the name
+        return re.sub(r" (\w?)", lambda match: ("${IFS}" if match[1] else "$IFS") + match[1], text)
+    if spelling == "<" and not re.fullmatch(r"\S+ [/.~]\S*", text):  # where a program reads one file
+        spelling = "${IFS}"
     return text.replace(" ", spelling)
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote_plus
 
 from vedette.datasets import encoders, primitives
 from vedette.datasets.generate import generate_benign
-from vedette.datasets.mutators import mutate
+from vedette.datasets.mutators import mutate, standing_in_text
 
 _ENCODINGS = (0, 0, 0, 1, 1, 2)
 _PADDED = 0.3  # how many get harmless text around
@@ -17,24 +17,28 @@ _LONGEST_PADDING = 128 * 1024  # characters; lengths are drawn evenly by their l
 _LONG_PLACES = ("json", "form", "multipart", "xml")  # where a long value may stand
 # What attacks as a whole value only: a path, an address, a document or an object with words before it is none any more.
 # Harmless text stands in fields beside it.
-_WHOLE = frozenset(
-    {"traversal", "redirect", "ssrf", "deser", "xxe", "upload", "shellshock", "nosqli", "graphql", "protopollution"}
-)
+_WHOLE = frozenset("traversal redirect ssrf deser xxe upload shellshock nosqli graphql protopollution crlf".split())
 
 
 def varied(value: str, attack_class: str, rng: random.Random) -> dict[str, Any]:
     """Return a request record (method, url, headers, body) that attacks as `value` does.
 
     The payload is mutated by the operators of its family; three in ten stand in up to 128 KiB of harmless text, or
-    between as much of it where only a whole value attacks; of the others half are encoded once or twice.
+    between as much of it where only a whole value attacks; of the others half are encoded once or twice, unless they
+    stand in a header, where nobody decodes. What attacks as a whole value stands where it is looked for.
     """
     value = mutate(value, attack_class, rng)
     if rng.random() < _PADDED:
         if attack_class in _WHOLE:
             return _between_harmless_text(value, rng)
-        return encoders.place(_in_harmless_text(value, rng), rng, location=rng.choice(_LONG_PLACES))
-    value, _ = encoders.encode(value, rng, layers=rng.choice(_ENCODINGS))
-    return encoders.place(value, rng)
+        value = _in_harmless_text(standing_in_text(value, attack_class), rng)
+        return encoders.place(value, rng, location=rng.choice(_LONG_PLACES))
+    whole = attack_class in _WHOLE
+    location = encoders.usual_location(attack_class, rng) if whole else rng.choice(encoders.LOCATIONS)
+    if location != "header":
+        of = encoders.UNDONE_BY_SERVERS if whole else tuple(encoders.ENCODERS)
+        value, _ = encoders.encode(value, rng, layers=rng.choice(_ENCODINGS), of=of)
+    return encoders.place(value, rng, location=location)
 
 
 def _in_harmless_text(value: str, rng: random.Random) -> str:

