@@ -24,12 +24,12 @@ MAX_CHARS = 600
 """No value is longer; longer ones are cut wherever that falls, as logs and windows cut theirs."""
 
 GRAMMARS = ("common", "prose", "markup", "code", "web", "query", "sites", "docs", "more", "apps", "scripts", "apis",
-            "services", "manual")  # fmt: skip
+            "services", "manual", "wide")  # fmt: skip
 """The grammar files, each named after its prefix `benign_`."""
 
 _TOPICS = ("prose", "names", "markup", "code", "web", "query", "sites", "docs", "more", "apps", "scripts", "apis",
-           "services", "manual")  # fmt: skip
-_TOPIC_WEIGHTS = (20, 8, 11, 14, 16, 11, 10, 8, 9, 18, 34, 34, 46, 38)
+           "services", "manual", "wide")  # fmt: skip
+_TOPIC_WEIGHTS = (20, 8, 11, 14, 16, 11, 10, 8, 9, 18, 34, 34, 46, 38, 60)
 _BLOB_SHARE = 0.18
 _JOIN_SHARE = 0.06
 _WRAP_SHARE = 0.06

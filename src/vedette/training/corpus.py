@@ -46,8 +46,13 @@ _NAMES = (
 ).split()
 _PLACES = ("query",) * 7 + ("form",) * 4 + ("json",) * 5 + ("multipart", "xml", "path", "cookie", "cookie", "header")
 _RAW, _UNESCAPED = 0.15, "&=;/?:@$,'()*!|<>\"{}[]`"  # scanners escape no more than the request line needs
-_AS_TARGET, _AS_AGENT = 0.35, 0.6
+_AS_TARGET, _AS_AGENT, _AS_REFERER = 0.35, 0.6, 0.7
 _AGENT = re.compile(r"(?:Mozilla|Opera|Dalvik|HbbTV|okhttp|curl)/[^\r\n\0]*\Z")
+# A page on the machine of who develops it: harmless where a request says it comes from, not where one is asked to go.
+_DEVELOPED = re.compile(
+    r"https?://(?:localhost|(?:127|10|192\.168)\.[\d.]+|0\.0\.0\.0|[\w.-]+\.(?:local|localhost|lan|test|internal))"
+    r"(?::\d+)?(?:[/?#]\S*)?\Z"
+)
 _MUTATED = 0.4  # share of generated attacks that are mutated as well
 _ENCODED = 0.2  # share of generated and of harmless values that are encoded once more
 _LAYERS = (0, 0, 0, 1, 1, 2)  # encodings around a collected attack in other words
@@ -243,6 +248,8 @@ def home_of(label: str, value: str, rng: random.Random) -> str | None:
         return "target"
     if label == BENIGN and _AGENT.match(value) and rng.random() < _AS_AGENT:
         return "User-Agent"
+    if label == BENIGN and _DEVELOPED.match(value) and rng.random() < _AS_REFERER:
+        return "Origin" if value.count("/") == 2 else "Referer"
     if label == "upload" and "\n" not in value and "<?" not in value:
         return "filename"
     if label == "shellshock" and rng.random() < 0.6:
