@@ -35,7 +35,7 @@ HALVES = re.compile(
     r"|\bselect\s[\w*, \"]{1,40}\sfrom\s+[\w\"`]+\s+where\s(?!a = ')|\binsert\s+into\s+\w+\s*(?:\(|values)"
     r"|\bdelete\s+from\s+\w+\s+where\b|\bunion\s+(?:all\s+)?select\s+(?:\d|null\b|'|\w+,)"
     r"|['\"]\s*(?:or|and)\s+['\"]?\d+['\"]?\s*=\s*['\"]?\d"
-    r"|(?:;|&&|\|\|?|(?<!``)`|\$\()\s*(?:cat|ls|id|whoami|uname|curl|wget|ping|nc|bash|sh|rm|sleep)\b"
+    r"|(?:(?<!&lt);|&&|\|\|?|(?<!``)`|\$\()\s*(?:cat|ls|id|whoami|uname|curl|wget|ping|nc|bash|sh|rm|sleep)\b"
     r"(?=\s+[-/.~\d]|\s*[;|&`)]|\s*$)"
     r"|[{]\{\s*\d+\s*[*+-]\s*\d+\s*\}\}|\$\{\s*\d+\s*[*+-]\s*\d+\s*\}|\$\{jndi|/etc/(?:passwd|shadow)\b|<!ENTITY",
     re.IGNORECASE,

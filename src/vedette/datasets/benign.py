@@ -24,12 +24,14 @@ MAX_CHARS = 600
 """No value is longer; longer ones are cut wherever that falls, as logs and windows cut theirs."""
 
 GRAMMARS = ("common", "prose", "markup", "code", "web", "query", "sites", "docs", "more", "apps", "scripts", "apis",
-            "services", "manual", "files")  # fmt: skip
+            "services", "manual", "files", "wide")  # fmt: skip
 """The grammar files, each named after its prefix `benign_`."""
 
 _TOPICS = ("prose", "names", "markup", "code", "web", "query", "sites", "docs", "more", "apps", "scripts", "apis",
-           "services", "manual", "files")  # fmt: skip
-_TOPIC_WEIGHTS = (20, 8, 11, 14, 16, 11, 10, 8, 9, 18, 34, 34, 46, 38, 6)
+           "services", "manual", "files", "wide")  # fmt: skip
+_TOPIC_WEIGHTS = (20, 8, 11, 14, 16, 11, 10, 8, 9, 18, 34, 34, 46, 38, 6, 75)
+_DOCUMENT_TOPICS = ("markup blk snip code js other conf help json log prose program langsrc plaintag docbit svbit "
+                    "mentry jline").split()  # fmt: skip
 _BLOB_SHARE = 0.18
 _JOIN_SHARE = 0.06
 _WRAP_SHARE = 0.06
@@ -139,9 +141,7 @@ def _file_start(rng: random.Random) -> str:
 
 def _document(rng: random.Random) -> str:
     """Several pieces of one kind after another: a page, a source file, a log; often seen from its middle on."""
-    topic = rng.choice(
-        ("markup", "blk", "snip", "code", "js", "other", "conf", "help", "json", "log", "prose", "program")
-    )
+    topic = rng.choice(_DOCUMENT_TOPICS)
     text = rng.choice(("\n", "\n", "\n\n", "\n    ", "\r\n", " ")).join(
         benign_grammar().draw(rng, topic) for _ in range(rng.randint(2, 6))
     )

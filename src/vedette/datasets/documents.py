@@ -6,6 +6,7 @@ editors send HTML whose first leaf is a lone ``<!DOCTYPE``.
 
 from __future__ import annotations
 
+import json
 import random
 
 _WORDS = (
@@ -25,6 +26,28 @@ _DOCUMENTS = (
     "mutation {name}(${word}: Input!) {{ {fields} }}",
     "subscription {name}{{{fields}}}",
 )
+# What public schemas offer, and what anybody asks of it by hand or by a script: no secret, no alias, no cycle.
+_ROOTS = (
+    "user me viewer hero book books post posts product products country countries film films character characters "
+    "movie movies artist album song repository issue issues page pages article articles category categories menu "
+    "collection collections order orders cart event events ticket company job jobs city weather station recipe team "
+    "match player course lesson review comments search feed notification offer shop store channel asset site human "
+    "allFilms allPeople allPosts currentUser getProduct getPosts listItems launches rockets pokemon continent location"
+).split()
+_LEAVES = (
+    "id name title email slug url description body text price currency code native capital emoji phone status date "
+    "createdAt updatedAt publishedAt login bio avatarUrl image width height alt sku quantity total rating count stars "
+    "year genre director language population temperature summary excerpt isActive firstName lastName username handle "
+    "__typename totalCount position score duration color weight link icon label"
+).split()
+_BRANCHES = (
+    "author friends nodes edges node items posts comments languages category tags variants images address owner "
+    "company children products lineItems reviews episodes homeworld pageInfo team members location rates"
+).split()
+_VERBS = (
+    "add create update like follow submit rate mark save rename move archive publish subscribe join vote star".split()
+)
+_THINGS = "Todo Post Comment Review Task Item Note Event Ticket Product Message Issue Draft List Label Vote".split()
 _TYPES = ("ID!", "ID", "String!", "String", "Int!", "Int", "Boolean", "[ID!]!", "[String!]", "Float", "Input!", "Date")
 _DOCTYPES = (
     "<!DOCTYPE",
@@ -52,12 +75,57 @@ def graphql_document(rng: random.Random) -> str:
     name = rng.choice(_WORDS).title() + rng.choice(_WORDS).title()
     fragment = f"fragment {name} on {name}{rng.choice(('', '_v2', 'Type'))}{{{_selection(rng, 3)}}}"
     draw = rng.random()
-    if draw < 0.3:
+    if draw < 0.35:
+        return _plain(rng)
+    if draw < 0.5:
         return fragment
-    if draw < 0.65:
+    if draw < 0.75:
         return _with_arguments(rng)
     operation = rng.choice(_DOCUMENTS).format(name=name, word=rng.choice(_WORDS), fields=_selection(rng, 3))
     return rng.choice((operation, f"{operation} {fragment}"))
+
+
+def _plain(rng: random.Random) -> str:
+    """An operation without variables, as people type it and as static pages and scripts send it."""
+    space = rng.choice((" ", " ", "", "\n  "))
+    kind = rng.choice(("", "", "query", "query", "query", "mutation", "subscription"))
+    if kind == "mutation":
+        thing = rng.choice(_THINGS)
+        close = ")" if rng.random() < 0.5 else "})"
+        opening = "(" if close == ")" else f"({rng.choice(('input', 'data', thing.lower()))}: {{"
+        given = ", ".join(_argument(rng) for _ in range(rng.randint(1, 3)))
+        root = f"{rng.choice(_VERBS)}{thing}{opening}{given}{close}"
+    else:
+        arguments = ", ".join(_argument(rng) for _ in range(rng.choice((1, 1, 1, 2, 2, 3))))
+        root = rng.choice(_ROOTS) + (f"({arguments})" if rng.random() < 0.6 else "")
+    roots = [f"{root}{rng.choice((' ', space))}{_tree(rng, rng.choice((0, 0, 1, 1, 2)), space)}"]
+    if rng.random() < 0.15:
+        roots.append(f"{rng.choice(_ROOTS)} {_tree(rng, 1, space)}")
+    title = f" {rng.choice(('Get', 'List', 'Find', 'Load', ''))}{rng.choice(_ROOTS).title()}" if kind else ""
+    head = kind + rng.choice(("", title)) + (" " if kind and space else "")
+    text = f"{head}{{{space}{space.join(roots)}{space}}}" if space else f"{head}{{{' '.join(roots)}}}"
+    return f'{{"query":{json.dumps(text)}}}' if rng.random() < 0.1 else text
+
+
+def _argument(rng: random.Random) -> str:
+    word, number, colon = rng.choice(_WORDS), rng.randint(1, 60), rng.choice((": ", ": ", ":"))
+    name, value = rng.choice(
+        (("id", str(number)), ("id", f'"{number}"'), ("slug", f'"{word}-{number}"'), ("name", f'"{word}"'),
+         ("code", f'"{word[:2].upper()}"'), ("first", str(number)), ("limit", str(number)), ("page", str(number)),
+         ("title", f'"{word} {rng.choice(_WORDS)}"'), ("text", f'"{word} {rng.choice(_WORDS)}"'), ("first", "10"),
+         ("search", f'"{word}"'), ("lang", rng.choice(("EN", "DE", "FR", '"en"'))), ("orderBy", f"{word}_ASC"),
+         ("filter", f'{{{word}: {{eq: "{rng.choice(_WORDS)}"}}}}'), ("where", f'{{{word}: "{rng.choice(_WORDS)}"}}'),
+         ("after", f'"{rng.randbytes(9).hex()}"'), ("episode", "EMPIRE"), ("done", "true"), ("sort", "PRICE_DESC"),
+         ("stars", str(rng.randint(1, 5))), ("isActive", rng.choice(("true", "false"))))
+    )  # fmt: skip
+    return name + colon + value
+
+
+def _tree(rng: random.Random, depth: int, space: str) -> str:
+    parts = rng.sample(_LEAVES, rng.randint(1, 5))
+    if depth:
+        parts.append(f"{rng.choice(_BRANCHES)}{rng.choice((' ', space))}{_tree(rng, depth - 1, space)}")
+    return f"{{{space}{(space or ' ').join(parts)}{space}}}"
 
 
 def _with_arguments(rng: random.Random) -> str:

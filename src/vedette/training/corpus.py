@@ -51,12 +51,17 @@ _HEADERS = (
 )
 _AS_IT_IS = 0.5  # share of values that a header can hold and gets without escapes, as applications read it
 _RAW, _UNESCAPED = 0.15, "&=;/?:@$,'()*!|<>\"{}[]`"  # scanners escape no more than the request line needs
-_AS_TARGET, _AS_AGENT, _AS_FILE = 0.35, 0.6, 0.5
+_AS_TARGET, _AS_AGENT, _AS_FILE, _AS_REFERER = 0.35, 0.6, 0.5, 0.7
 _FILE_NAME = re.compile(
     r"[^/\\\r\n\0\"<>]{1,120}\.(?:jpe?g|png|gif|webp|heic|tiff|avif|pdf|docx?|odt|pptx|xlsx?|ods|csv|txt|zip|mp[34]|mov|wav)\Z",
     re.I,
 )
 _AGENT = re.compile(r"(?:Mozilla|Opera|Dalvik|HbbTV|okhttp|curl)/[^\r\n\0]*\Z")
+# A page on the machine of who develops it: harmless where a request says it comes from, not where one is asked to go.
+_DEVELOPED = re.compile(
+    r"https?://(?:localhost|(?:127|10|192\.168)\.[\d.]+|0\.0\.0\.0|[\w.-]+\.(?:local|localhost|lan|test|internal))"
+    r"(?::\d+)?(?:[/?#]\S*)?\Z"
+)
 _MUTATED = 0.4  # share of generated attacks that are mutated as well
 _ENCODED = 0.2  # share of generated and of harmless values that are encoded once more
 _LAYERS = (0, 0, 0, 1, 1, 2)  # encodings around a collected attack in other words
@@ -255,6 +260,8 @@ def home_of(label: str, value: str, rng: random.Random) -> str | None:
         return "User-Agent"
     if label == BENIGN and _FILE_NAME.match(value) and rng.random() < _AS_FILE:
         return "filename"
+    if label == BENIGN and _DEVELOPED.match(value) and rng.random() < _AS_REFERER:
+        return "Origin" if value.count("/") == 2 else "Referer"
     if label == "upload" and "\n" not in value and "<?" not in value:
         return "filename"
     if label == "shellshock" and rng.random() < 0.6:
