@@ -68,4 +68,4 @@ def test_sql_without_an_end_gets_one_in_text(monkeypatch: pytest.MonkeyPatch) ->
     rng = random.Random(7)
     for _ in range(20):
         entry = parse_record(json.dumps({"label": "attack", **varied("1 or 1=1", "sqli", rng)}))
-        assert any(" 1 or 1=1 -- " in field.value for field in PIPELINE.parse(entry.request).fields)
+        assert any("1 or 1=1 --" in field.value for field in PIPELINE.parse(entry.request).fields)
