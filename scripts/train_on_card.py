@@ -68,7 +68,7 @@ def bags_of(runs: Path, plan: TrainPlan) -> list[Bag]:
 
 
 def prepare(data: Path, runs: Path) -> None:
-    """Read the corpus and learn the vocabulary of each run."""
+    """Read the corpus and learn the vocabulary of each run. Runs that have these keep them, and their plans."""
     runs.mkdir(parents=True, exist_ok=True)
     processes = len(os.sched_getaffinity(0))
     bags: list[Bag] = []
@@ -77,7 +77,8 @@ def prepare(data: Path, runs: Path) -> None:
         run.mkdir(exist_ok=True)
         # A model that will be judged is not told by it which tokens to leave unread.
         plan = replace(TrainPlan(), fold=fold, calibrating=False)
-        write_plan(run, plan if fold is None else replace(plan, exit_steps=0))
+        if not (run / "plan.json").exists():
+            write_plan(run, plan if fold is None else replace(plan, exit_steps=0))
         bags = bags or prepare_corpus(data, runs, plan, processes, log)
         assign(bags, fold, calibrating=False)
         log(f"{name}: {learn_vocabulary(bags, run, plan).vocab_size} words")
