@@ -50,9 +50,9 @@ def entities(text: str, rng: random.Random) -> str:
     share = rng.choice((0.15, 0.5, 1.0))
     form = rng.choice(("&#{};", "&#x{:x};", "&#x{:X};", "&#{:07d};", "&#x{:06x};", "&#{}"))
     coded = [form.format(ord(char)) if rng.random() < share else char for char in text]
-    open_ended = not form.endswith(";")  # a letter or digit behind would belong to the number
+    open_ended = not form.endswith(";")  # a letter, a digit or a semicolon behind would belong to the number
     return "".join(
-        part + ";" if open_ended and len(part) > 1 and behind[:1].isalnum() else part
+        part + ";" if open_ended and len(part) > 1 and (behind[:1].isalnum() or behind == ";") else part
         for part, behind in zip(coded, [*coded[1:], ""], strict=True)
     )
 
