@@ -103,7 +103,7 @@ def _plain(rng: random.Random) -> str:
         roots.append(f"{rng.choice(_ROOTS)} {_tree(rng, 1, space)}")
     title = f" {rng.choice(('Get', 'List', 'Find', 'Load', ''))}{rng.choice(_ROOTS).title()}" if kind else ""
     head = kind + rng.choice(("", title)) + (" " if kind and space else "")
-    text = f"{head}{{{space}{space.join(roots)}{space}}}" if space else f"{head}{{{' '.join(roots)}}}"
+    text = f"{head}{{{space}{(space or ' ').join(roots)}{space}}}"
     return f'{{"query":{json.dumps(text)}}}' if rng.random() < 0.1 else text
 
 
