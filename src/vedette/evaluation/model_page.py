@@ -126,17 +126,18 @@ def _held_out(report: dict[str, Any]) -> str:
 
 def _continued(training: dict[str, Any]) -> str:
     """What the shipped weights went through beside the recipe."""
-    lines = []
+    told = []
     if more := training.get("continued"):
-        lines.append(
+        told.append(
             f"The shipped weights began as those of {more['from']} and learned what that run had left out in "
             f"{more['steps']:,} more batches of {more['batch']:,}"
         )
-    if refined := training.get("plan", {}).get("refine_steps"):
-        lines.append(
-            f"Once grammars and labels had changed, they and the folds' models went on for {refined:,} batches"
+    if steps := training.get("plan", {}).get("refine_steps"):
+        told.append(
+            "Once grammars and labels had changed, the shipped weights and those of the folds went on for "
+            f"{steps:,} batches"
         )
-    return "; ".join(lines) and f"{'. '.join(lines)} ([training.md](training.md)).\n"
+    return f"{'. '.join(told)}; [training.md](training.md) tells how.\n" if told else ""
 
 
 def _measure(row: dict[str, Any]) -> tuple[str, ...]:
