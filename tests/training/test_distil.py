@@ -37,7 +37,7 @@ def test_a_student_comes_nearer_to_the_mean_of_its_teachers(tmp_path: Path) -> N
     torch.set_num_threads(1)
     rows = some_rows()
     teachers = [teacher(rows, 1, lower=6.0), teacher(rows, 2, lower=6.0)]
-    texts = [[*rows.contexts[rows.context[row]], *rows.text(row).tolist()] for row in range(len(rows))]
+    texts = [rows.read(row) for row in range(len(rows))]
     said = [attack_margins(one.average, texts) for one in teachers]
     lines: list[str] = []
     student = attack_margins(distil(teachers, rows, PLAN, tmp_path, lines.append, lambda *told: None), texts)
@@ -53,7 +53,7 @@ def test_teachers_that_call_harmless_rows_attacks_are_corrected(tmp_path: Path) 
     torch.set_num_threads(1)
     rows = some_rows()
     teachers = [teacher(rows, 1), teacher(rows, 2)]
-    texts = [[*rows.contexts[rows.context[row]], *rows.text(row).tolist()] for row in range(len(rows))]
+    texts = [rows.read(row) for row in range(len(rows))]
     before = attack_margins(teachers[0].average, texts)
     after = attack_margins(distil(teachers, rows, PLAN, tmp_path, print, lambda *told: None), texts)
     harmless, attacks = rows.label == 0, rows.label > 0

@@ -33,9 +33,7 @@ def detector(rows: Rows) -> AnomalyDetector:
 
 
 def texts(rows: Rows) -> torch.Tensor:
-    return torch.from_numpy(
-        pad([[*rows.contexts[rows.context[row]], *rows.text(row).tolist()] for row in range(len(rows))])
-    )
+    return torch.from_numpy(pad([rows.read(row) for row in range(len(rows))]))
 
 
 def test_it_learns_which_tokens_are_harmless_and_leaves_the_detector_as_it_is(tmp_path: Path) -> None:

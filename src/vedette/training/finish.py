@@ -46,7 +46,7 @@ def quantisation_batches(rows: Rows, seed: int, size: int = 128) -> list[NDArray
         rng.choice(pool, min(len(pool), _QUANTISATION_ROWS // 2), replace=False)
         for pool in (np.flatnonzero(rows.label == 0), np.flatnonzero(rows.label > 0))
     ]
-    texts = [[*rows.contexts[rows.context[i]], *rows.text(i).tolist()] for i in np.concatenate(chosen)]
+    texts = [rows.read(i) for i in np.concatenate(chosen)]
     texts.sort(key=len)
     return [pad(texts[at : at + size]) for at in range(0, len(texts), size)]
 

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from vedette.model.anomaly_detector import AnomalyDetector
 from vedette.model.detector_config import attack_indexes
 from vedette.training.distil import AVERAGED, WEIGHT_DECAY, distance, said, set_rate
-from vedette.training.rows import Drawn, Rows, Sampler, pad
+from vedette.training.rows import Rows, Sampler, pad
 from vedette.training.train import Log, Progress, TrainPlan, attack_margins, candidates, hardest
 
 NOISE = 0.2  # share of harmless rows that are torn apart
@@ -33,33 +33,32 @@ _GROUPS = 4  # batches that are drawn at once and cut by length
 _KEPT_EVERY = 100  # steps
 
 
-@dataclass(slots=True)
+@dataclass
 class _HardAttacks(Sampler):
     """Draws the hardest attacks more often, and tells which rows it drew."""
 
     hardest: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     drawn: list[int] = field(default_factory=list)
 
-    def _attack(self, label: int) -> Drawn:
-        collected, generated = self._attacks[label]
-        pool = collected if self.rng.random() < self._collected[label] else generated
+    def _attack_row(self, label: int) -> int:
         if len(self.hardest) and self.rng.random() < HARDEST:
-            pool = self.hardest
-        row = int(pool[self._below(len(pool))])
+            row = int(self.hardest[self._below(len(self.hardest))])
+        else:
+            row = super()._attack_row(label)
         self.drawn.append(row)
-        return *self._draw(row, surround=True), int(self.rows.label[row])
+        return row
 
 
 class Refiner:
     """The steps, resumable from ``refine.pt`` in the run directory."""
 
     def __init__(self, student: AnomalyDetector, rows: Rows, plan: TrainPlan, steps: int, run: Path, log: Log) -> None:
-        torch.manual_seed(plan.seed)
         self.rows, self.plan, self.steps, self.log = rows, plan, steps, log
         self.checkpoint = run / "refine.pt"
         self.before, self.student, self.average = (AnomalyDetector(student.config) for _ in range(3))
         for model in (self.before, self.student, self.average):
             model.load_state_dict(student.state_dict())
+        for model in (self.before, self.student):
             model.train()  # which takes the fused attention kernel, and has no other effect: there is no dropout
         self.optimizer = torch.optim.AdamW(
             self.student.parameters(), RATE, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY
@@ -75,7 +74,7 @@ class Refiner:
     def train(self, progress: Progress) -> AnomalyDetector:
         """Run the remaining steps and return the averaged student."""
         self._resume()
-        look = -(-self.steps // (LOOKS * _GROUPS)) * _GROUPS
+        look = -(-self.steps // (LOOKS * _GROUPS)) * _GROUPS  # steps from one look to the next
         while self.step < self.steps:
             if self.step % look == 0:
                 self._find_hardest()
@@ -117,10 +116,7 @@ class Refiner:
         return float(loss.item())
 
     def _margins(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        contexts, of = self.rows.contexts, self.rows.context
-        found = attack_margins(self.average, [[*contexts[of[row]], *self.rows.text(int(row)).tolist()] for row in rows])
-        self.average.train()
-        return found
+        return attack_margins(self.average, [self.rows.read(row) for row in rows])
 
     def _find_hardest(self) -> None:
         """Keep the harmless rows with the highest margins and the generated attacks with low ones."""

@@ -59,6 +59,10 @@ class Rows:
         """Text ids of one row."""
         return self.ids[self.start[row] : self.start[row + 1]]
 
+    def read(self, row: int) -> list[int]:
+        """What the model reads of one row: the ids of its context, then those of its text."""
+        return [*self.contexts[self.context[row]], *self.text(row).tolist()]
+
 
 def rows_of(examples: Sequence[Example], tokenizer: HTTPTokenizer) -> Rows:
     """Tokenise examples; an attack text longer than one window becomes a bag of its own."""
@@ -167,9 +171,13 @@ class Sampler:
         return drawn + [self._harmless() for _ in range(size // 2)]
 
     def _attack(self, label: int) -> Drawn:
+        row = self._attack_row(label)
+        return *self._draw(row, surround=True), int(self.rows.label[row])
+
+    def _attack_row(self, label: int) -> int:
         collected, generated = self._attacks[label]
         pool = collected if self.rng.random() < self._collected[label] else generated
-        return *self._draw(int(pool[self._below(len(pool))]), surround=True), label
+        return int(pool[self._below(len(pool))])
 
     def _harmless(self) -> Drawn:
         if self.noise and self.rng.random() < self.noise:

@@ -180,8 +180,7 @@ class Trainer:
 
     def margins(self, indexes: NDArray[np.int64]) -> NDArray[np.float32]:
         """Log-odds of attack of rows under the averaged weights, (N,)."""
-        rows = [[*self.rows.contexts[self.rows.context[i]], *self.rows.text(i).tolist()] for i in indexes]
-        return attack_margins(self.average, rows, self.device)
+        return attack_margins(self.average, [self.rows.read(i) for i in indexes], self.device)
 
     def find_hard(self) -> None:
         """Keep the harmless rows with the highest margins, out of a random sample and those kept before."""
