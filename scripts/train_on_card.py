@@ -9,8 +9,8 @@ Then calibrate by `calibrate_folds.py RUNS/fold-1 ... RUNS/fold-4` and judge by 
 gets the directories whole and fold-1 to fold-4, each as `vedette train --all-sites` would leave it. The steps may be
 taken on different machines: `train` reads corpus.msgpack (or .xz), plan.json and the vocabularies from RUNS and writes
 student.pt, hard.npy and plan.json of each run to OUT, which `finish` looks for in RUNS. `refine` needs these and a
-corpus of today; it resumes where it was cut off, keeps the former student as student-before.pt and counts its steps in
-the plan.
+corpus of today. It resumes where it was cut off and counts its steps in the plan; the former student stays as
+student-before.pt, and a run where that stands beside the student is done.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def write_plan(run: Path, plan: TrainPlan) -> None:
 
 def bags_of(runs: Path, plan: TrainPlan) -> list[Bag]:
     """The corpus with what each bag does in the run of `plan`."""
-    packed = runs / "corpus.msgpack.xz"
-    raw = lzma.decompress(packed.read_bytes()) if packed.exists() else (runs / "corpus.msgpack").read_bytes()
+    plain = runs / "corpus.msgpack"  # which may be newer than the packed one
+    raw = plain.read_bytes() if plain.exists() else lzma.decompress((runs / "corpus.msgpack.xz").read_bytes())
     bags = msgspec.msgpack.decode(raw, type=list[Bag])
     assign(bags, plan.fold, calibrating=plan.calibrating)
     return bags
@@ -124,23 +124,29 @@ def train(runs: Path, seconds: float, out: Path) -> None:
 
 
 def refine(runs: Path, name: str, steps: int) -> None:
-    """Let a run's student go on."""
+    """Let a run's student go on, unless it has."""
     run = runs / name
-    plan, before = plan_of(run), run / "student-before.pt"
+    plan, before, after = plan_of(run), run / "student-before.pt", run / "student.pt"
+    if before.exists() and after.exists():
+        log(f"{name}: has gone on; once {before} is removed, it can again")
+        return
     tokenizer = HTTPTokenizer.load(run / "vocabulary.json", plan.max_tokens)
     rows = rows_of(examples_of(bags_of(runs, plan)), tokenizer)
     if not before.exists():
-        (run / "student.pt").rename(before)
+        (run / "refine.pt").unlink(missing_ok=True)  # steps of an earlier time
+        after.rename(before)
     refiner = Refiner(_student(plan, tokenizer, before), rows, plan, steps, run, lambda line: log(f"{name}: {line}"))
 
     def progress(done: int, total: int, note: str) -> None:
         if done % 40 == 0:
             log(f"{name}: step {done} of {total}, {note}")
 
-    torch.save(refiner.train(progress).state_dict(), run / "student.pt")
+    partial = run / "student.new"
+    torch.save(refiner.train(progress).state_dict(), partial)
     np.save(run / "hard.npy", refiner.sampler.hard)
     (run / "early_exit.pt").unlink(missing_ok=True)  # it was fitted to what the student was
     write_plan(run, replace(plan, refine_steps=plan.refine_steps + refiner.step))
+    partial.replace(after)  # last: from here on it is done
     log(f"{name}: {refiner.step} more steps")
 
 
@@ -181,7 +187,7 @@ def main(arguments: list[str]) -> None:
         case ["train", runs, seconds, *out] if len(out) < 2:
             train(Path(runs), float(seconds), Path(out[0] if out else runs))
         case ["refine", runs, steps, *names] if steps.isdigit():
-            for name in names or [name for name in RUNS if (Path(runs) / name / "student.pt").exists()]:
+            for name in names or [name for name in RUNS if any((Path(runs) / name).glob("student*.pt"))]:
                 refine(Path(runs), name, int(steps))
         case ["finish", data, runs, *names]:
             for name in names or RUNS:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 
-from tests.training.test_rows import TOKENIZER, example
+from scripts import train_on_card
+from tests.training.test_rows import TOKENIZER, bag, example
 from vedette.model.anomaly_detector import AnomalyDetector
 from vedette.training import refine
 from vedette.training.refine import Refiner
 from vedette.training.rows import Rows, rows_of
-from vedette.training.train import Trainer, TrainPlan, attack_margins
+from vedette.training.train import Progress, Trainer, TrainPlan, attack_margins
 
 PLAN = TrainPlan(
     max_tokens=32, d_model=24, n_layers=1, n_heads=2, d_ff=32, distil_batch=32, steps=50, batch=64, warm_up=10,
@@ -48,7 +49,7 @@ def student() -> AnomalyDetector:
 
 
 def margins(model: AnomalyDetector, rows: Rows) -> np.ndarray:
-    return attack_margins(model, [[*rows.contexts[rows.context[row]], *rows.text(row).tolist()] for row in range(160)])
+    return attack_margins(model, [rows.read(row) for row in range(160)])
 
 
 def test_it_learns_what_is_new_and_keeps_what_it_knew(student: AnomalyDetector, tmp_path: Path) -> None:
@@ -90,4 +91,37 @@ def test_what_cannot_be_told_is_left_alone(student: AnomalyDetector, tmp_path: P
             model.odds.bias.sub_(60.0)  # it takes nothing for an attack
     refiner._find_hardest()
     assert len(refiner.sampler.hardest) == 0
-    assert replace(PLAN, refine_steps=3).refine_steps == 3
+
+
+def test_the_script_resumes_and_counts_each_run_once(
+    student: AnomalyDetector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bags = [bag("benign", "train", *(f"harmless words {n}" for n in range(40))), bag("sqli", "train", "union select 1")]
+    (tmp_path / "corpus.msgpack").write_bytes(msgspec.msgpack.encode(bags))
+    runs = [tmp_path / name for name in ("whole", "fold-1")]
+    for run in runs:
+        run.mkdir()
+        TOKENIZER.save(run / "vocabulary.json")
+        train_on_card.write_plan(run, PLAN)
+        torch.save(student.state_dict(), run / "student.pt")
+    train, trained = Refiner.train, list[Path]()
+
+    def cut_off_in_the_second(refiner: Refiner, progress: Progress) -> AnomalyDetector:
+        trained.append(refiner.checkpoint.parent)
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        return train(refiner, progress)
+
+    monkeypatch.setattr(Refiner, "train", cut_off_in_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        train_on_card.main(["refine", str(tmp_path), "8"])
+    for _ in range(2):
+        train_on_card.main(["refine", str(tmp_path), "8"])
+    assert trained == [runs[0], runs[1], runs[1]]
+    for run in runs:
+        assert train_on_card.plan_of(run).refine_steps == 8
+        kept = torch.load(run / "student-before.pt", weights_only=True)
+        assert all(torch.equal(kept[name], weights) for name, weights in student.state_dict().items())
+    (runs[0] / "student-before.pt").unlink()
+    train_on_card.main(["refine", str(tmp_path), "12", "whole"])
+    assert train_on_card.plan_of(runs[0]).refine_steps == 20  # and not from the end of the first time
