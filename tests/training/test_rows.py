@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 
 from vedette.model.detector_config import CLASSES
+from vedette.parsing.pipeline import ParsingPipeline
 from vedette.tokenization.http_tokenizer import HTTPTokenizer
 from vedette.training.corpus import Bag, Example, examples_of, is_copy, place_value, split_keys
 from vedette.training.rows import Rows, Sampler, pad, rows_of
@@ -134,10 +137,6 @@ def test_a_copy_has_all_its_windows_in_training_attacks() -> None:
 
 
 def test_a_bare_value_comes_out_of_any_place_as_it_went_in() -> None:
-    import random
-
-    from vedette.parsing.pipeline import ParsingPipeline
-
     rng = random.Random(4)
     for value in ("a'b <c>", '"; id #', "x& id >y", "\u00e9\u4e2d 100%"):
         for _ in range(40):
@@ -146,10 +145,6 @@ def test_a_bare_value_comes_out_of_any_place_as_it_went_in() -> None:
 
 
 def test_some_bare_values_keep_their_ampersands_as_scanners_send_them() -> None:
-    import random
-
-    from vedette.parsing.pipeline import ParsingPipeline
-
     rng = random.Random(4)
     placed = [ParsingPipeline().parse(place_value("x=1&y=2", rng)).fields for _ in range(200)]
     whole = sum(any("x=1&y=2" in field.value for field in fields) for fields in placed)
@@ -157,8 +152,6 @@ def test_some_bare_values_keep_their_ampersands_as_scanners_send_them() -> None:
 
 
 def test_headers_hold_what_they_can_as_it_is_and_escape_the_rest() -> None:
-    import random
-
     rng = random.Random(4)
     placed = [place_value(value, rng) for value in ("a' or 1=1", "a\nb") for _ in range(4000)]
     texts = {text for request in placed for name, text in request.headers if name in ("Referer", "Accept")}
