@@ -23,7 +23,8 @@ _SQL_WORDS = re.compile(
 _STRING = re.compile(r"'[^'\\]*'")
 _NUMBER = re.compile(r"(?<![\w.'\"#@%&$!])(\d{1,9})(?![\w.'\"%])")
 _CONSTANT_NUMBERS = re.compile(
-    r"(?i)(?:order|group)\W*by|limit|delay|offset|fetch|interval|top\b|\bas\s+\w+\s*\(|\b(?:n?varchar2?|n?char|decimal|numeric)\s*\(\s*\d+\s*\)"
+    r"(?i)(?:order|group)\W*by|limit|delay|offset|fetch|interval|top\b|\bas\s+\w+\s*\(|"
+    r"\b(?:n?varchar2?|n?char|decimal|numeric)\s*\(\s*\d+\s*\)"
 )
 
 
@@ -37,6 +38,13 @@ _ONLY_LITERAL = re.compile(
 )
 _SQL_SERVER = re.compile(r"(?i)waitfor|[xs]p_|sysobjects|syscolumns|convert\(int|\bexec\b|master\.\.")
 _MYSQL = re.compile(r"(?i)sleep\s*\(|benchmark|updatexml|extractvalue|group_concat|load_file|outfile|dumpfile|#|0x")
+
+
+_NEAR = 400  # characters before a match that tell what it stands in: a long payload takes no longer for each of them
+
+
+def _before(match: re.Match[str]) -> str:
+    return match.string[max(0, match.start() - _NEAR) : match.start()]
 
 
 def _outside_strings(text: str, change: Callable[[str], str]) -> str:
@@ -93,7 +101,8 @@ def sql_space(payload: str, rng: random.Random) -> str:
 def sql_number(payload: str, rng: random.Random) -> str:
     """Integers as sums, differences, products or in parentheses: the same number to every engine.
 
-    Where a number names a column or must be a constant (ORDER BY, GROUP BY, LIMIT, WAITFOR DELAY) nothing changes.
+    Where a number names a column or must be a constant (ORDER BY, LIMIT, WAITFOR DELAY, the length of a type) nothing
+    changes.
     """
     if _CONSTANT_NUMBERS.search(payload):
         return payload
@@ -116,7 +125,7 @@ def sql_string(payload: str, rng: random.Random) -> str:
 
     def spell(match: re.Match[str]) -> str:
         body = match[0][1:-1]
-        if len(body) < 2 or rng.random() < 0.5 or _ONLY_LITERAL.search(payload[: match.start()]):
+        if len(body) < 2 or rng.random() < 0.5 or _ONLY_LITERAL.search(_before(match)):
             return match[0]
         cut = rng.randint(1, len(body) - 1)
         return f"('{body[:cut]}'{glue}'{body[cut:]}')"
@@ -134,9 +143,9 @@ def sql_operator(payload: str, rng: random.Random) -> str:
     if choice == 0:
         if re.search(r"(?i)\bbetween\b", payload):  # whose "and" is none
             return payload
-        return _outside_strings(payload, lambda part: re.sub(r"(?i)\s+and\s+", " && ", part))
+        return _outside_strings(payload, lambda part: re.sub(r"(?i)(?<!\s)\s+and\s+", " && ", part))
     if choice == 1:
-        return _outside_strings(payload, lambda part: re.sub(r"(?i)\s+or\s+", " || ", part))
+        return _outside_strings(payload, lambda part: re.sub(r"(?i)(?<!\s)\s+or\s+", " || ", part))
     if choice == 2:
         return payload.replace("<>", "!=") if "<>" in payload else payload.replace("!=", "<>")
     return re.sub(r"\b(\d{1,9})\s*=\s*(\d{1,9})\b", r"\1 LIKE \2", payload)
@@ -344,7 +353,7 @@ def html_scheme(payload: str, rng: random.Random) -> str:
     """
 
     def spell(match: re.Match[str]) -> str:
-        before = payload[: match.start()]
+        before = _before(match)
         word = _mixed(match[0], rng) if rng.random() < 0.5 else match[0]
         gaps = [""]
         if not before.strip() or _IN_QUOTES.search(before):
@@ -370,7 +379,7 @@ def js_call(payload: str, rng: random.Random) -> str:
 
     def spell(match: re.Match[str]) -> str:
         name = match[1]
-        spaced = f"{name}(" if _UNQUOTED.search(payload[: match.start()]) else f"{name} ("
+        spaced = f"{name}(" if _UNQUOTED.search(_before(match)) else f"{name} ("
         return rng.choice((f"({name})(", f"window.{name}(", f"self.{name}(", f"top.{name}(", f"{name}?.(", spaced,
                            f"{name}/*{number}*/("))  # fmt: skip
 
@@ -473,9 +482,8 @@ MUTATORS: dict[str, tuple[Mutator, ...]] = {
 }  # fmt: skip
 """The mutators of each family; a family that is not named only gets harmless text around it."""
 
-_NEVER_PADDED = frozenset(
-    "traversal upload redirect ssrf deser graphql xxe nosqli protopollution crlf shellshock".split()
-)
+WHOLE = frozenset("traversal redirect ssrf deser xxe upload shellshock nosqli graphql protopollution crlf".split())
+"""What attacks as a whole value only: a path, an address or a document with words before it is none any more."""
 
 
 def mutate(payload: str, attack_class: str, rng: random.Random) -> str:
@@ -484,7 +492,7 @@ def mutate(payload: str, attack_class: str, rng: random.Random) -> str:
     if operators:
         for operator in rng.sample(operators, k=min(len(operators), rng.randint(1, 3))):
             payload = operator(payload, rng)
-    if attack_class not in _NEVER_PADDED and rng.random() < 0.2:
+    if attack_class not in WHOLE and rng.random() < 0.2:
         payload = rng.choice(_PAD)(standing_in_text(payload, attack_class), rng)
     return payload
 

@@ -9,15 +9,12 @@ from urllib.parse import quote_plus
 
 from vedette.datasets import encoders, primitives
 from vedette.datasets.generate import generate_benign
-from vedette.datasets.mutators import mutate, standing_in_text
+from vedette.datasets.mutators import WHOLE, mutate, standing_in_text
 
 _ENCODINGS = (0, 0, 0, 1, 1, 2)
 _PADDED = 0.3  # how many get harmless text around
 _LONGEST_PADDING = 128 * 1024  # characters; lengths are drawn evenly by their logarithm
 _LONG_PLACES = ("json", "form", "multipart", "xml")  # where a long value may stand
-# What attacks as a whole value only: a path, an address, a document or an object with words before it is none any more.
-# Harmless text stands in fields beside it.
-_WHOLE = frozenset("traversal redirect ssrf deser xxe upload shellshock nosqli graphql protopollution crlf".split())
 
 
 def varied(value: str, attack_class: str, rng: random.Random) -> dict[str, Any]:
@@ -29,11 +26,11 @@ def varied(value: str, attack_class: str, rng: random.Random) -> dict[str, Any]:
     """
     value = mutate(value, attack_class, rng)
     if rng.random() < _PADDED:
-        if attack_class in _WHOLE:
+        if attack_class in WHOLE:
             return _between_harmless_text(value, rng)
         value = _in_harmless_text(standing_in_text(value, attack_class), rng)
         return encoders.place(value, rng, location=rng.choice(_LONG_PLACES))
-    whole = attack_class in _WHOLE
+    whole = attack_class in WHOLE
     location = encoders.usual_location(attack_class, rng) if whole else rng.choice(encoders.LOCATIONS)
     if location != "header":
         of = encoders.UNDONE_BY_SERVERS if whole else tuple(encoders.ENCODERS)
