@@ -11,6 +11,7 @@ import base64
 import html
 import json
 import random
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -186,15 +187,18 @@ _HEADER_NAMES = ("User-Agent", "Referer", "X-Forwarded-For", "X-Forwarded-Host",
                  "Authorization", "X-Original-URL", "X-Client-Id", "Via", "Forwarded", "X-Custom")  # fmt: skip
 
 
+_BREAKS_HEADERS = re.compile(r"[\r\n\x00]")
+
+
 def place(value: str, rng: random.Random, location: str | None = None) -> dict[str, Any]:
     """Return a request record (method, url, headers, body) that carries `value` in one field.
 
     `location` is one of `LOCATIONS`; None chooses. Cookie values cannot hold CR, LF or NUL and the path no control
-    characters: these are percent-encoded there. Nobody undoes that in headers, and XML has no characters for some of
-    them: what holds those stands in a cookie, or in JSON.
+    characters: these are percent-encoded there. In other headers nobody would undo that, so such a value goes into a
+    cookie instead; one with control characters that XML does not know goes into JSON.
     """
     location = location or rng.choice(LOCATIONS)
-    if location == "header" and any(char in value for char in "\r\n\x00"):
+    if location == "header" and _BREAKS_HEADERS.search(value):
         location = "cookie"
     if location == "xml" and any(char < " " and char not in "\t\n\r" for char in value):
         location = "json"
@@ -245,11 +249,11 @@ def _in_query(value: str, rng: random.Random) -> dict[str, Any]:
 
 def _in_path(value: str, rng: random.Random) -> dict[str, Any]:
     coded = quote(value, safe="/:@!$&'()*+,;=-._~", errors="surrogatepass")
-    lead = rng.choice(("/", primitives.url_path(rng).rstrip("/") + "/"))
+    path = rng.choice(("/", primitives.url_path(rng).rstrip("/") + "/")) + coded.lstrip("/")
     if value.startswith(("//", "/\\")):
-        lead = ""  # two slashes are what names a host
+        path = coded  # two slashes are what names a host
     tail = rng.choice(("", "", "/", f"?{primitives.parameter(rng)}={primitives.integer(rng)}"))
-    return _record("GET", (lead + coded.lstrip("/") if lead else coded) + tail, _headers(rng))
+    return _record("GET", path + tail, _headers(rng))
 
 
 def _in_name(value: str, rng: random.Random) -> dict[str, Any]:
@@ -310,7 +314,7 @@ def _in_multipart(value: str, rng: random.Random) -> dict[str, Any]:
     name = primitives.parameter(rng)
     if style < 0.4:
         parts.append(f'Content-Disposition: form-data; name="{name}"\r\n\r\n{value}')
-    elif style < 0.7 and not any(char in value for char in "\r\n\x00"):
+    elif style < 0.7 and not _BREAKS_HEADERS.search(value):
         quoted = value.replace("\\", "\\\\").replace('"', '\\"')
         parts.append(f'Content-Disposition: form-data; name="{name}"; filename="{quoted}"\r\n'
                      f"Content-Type: application/octet-stream\r\n\r\n{primitives.words(rng)}")  # fmt: skip
@@ -326,15 +330,14 @@ def _in_multipart(value: str, rng: random.Random) -> dict[str, Any]:
 def _in_xml(value: str, rng: random.Random) -> dict[str, Any]:
     if value.lstrip().startswith(("<?xml", "<!DOCTYPE")):
         return _whole_body(value, rng, "application/xml")
-    clean = "".join(char for char in value if char in "\t\n\r" or char >= " ")
     name, root = primitives.parameter(rng), primitives.parameter(rng)
     style = rng.random()
-    if style < 0.6 or "]]>" in clean:
-        inner = f"<{name}>{html.escape(clean)}</{name}>"
+    if style < 0.6 or "]]>" in value:
+        inner = f"<{name}>{html.escape(value)}</{name}>"
     elif style < 0.8:
-        inner = f"<{name}><![CDATA[{clean}]]></{name}>"
+        inner = f"<{name}><![CDATA[{value}]]></{name}>"
     else:
-        inner = f'<{name} {primitives.parameter(rng)}="{html.escape(clean)}"/>'
+        inner = f'<{name} {primitives.parameter(rng)}="{html.escape(value)}"/>'
     body = f'<?xml version="1.0" encoding="UTF-8"?><{root}><id>{primitives.integer(rng)}</id>{inner}</{root}>'
     return _whole_body(body, rng, rng.choice(("application/xml", "text/xml; charset=utf-8", "application/soap+xml")))
 
