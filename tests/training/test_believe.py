@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -624,6 +625,20 @@ def test_a_value_in_a_header_is_judged_as_elsewhere() -> None:
     for value, why in (("{__schema{types{name}}}", None), ("{rooms{id}}", "plain GraphQL")):
         record, _ = case(value, **VALUE, **{"class": "graphql"})
         assert disbelief(record, [("header referer", value)]) == why
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        case('<p style="' + "color:red   " * 2_000 + '!">x</p>', **VALUE, **{"class": "xss"}),
+        case("select lamp" + " " * 20_000 + "!", **TEXTBOOK),
+        case(" " * 20_000 + "!", **TEXTBOOK),
+    ],
+)
+def test_long_values_are_doubted_fast(record: tuple[Any, Any]) -> None:
+    began = time.process_time()
+    disbelief(*record)
+    assert time.process_time() - began < 1  # seconds to hours where a rule tries the same stretch again and again
 
 
 def test_a_recorded_site_may_embed_foreign_scripts() -> None:

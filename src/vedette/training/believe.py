@@ -79,7 +79,7 @@ _FRAGMENT = re.compile(r"(?:[(\[{=,+]|<%\w*>?|\$b)\s*\Z")
 # pattern took "or" in a title and an apostrophe in a word for SQL. The list is long on purpose: only a
 # request without any of these signs, in its fields and as it was sent, injects nothing.
 _INJECTED = frozenset({"sqli", "xss", "cmdi", "codei", "ssti", "traversal"})
-_PAGE_SAYS_NOTHING = _INJECTED - {"traversal"}
+_PAGE_SAYS_NOTHING = _INJECTED - {"traversal"}  # the plain name of a page injects nothing, but may climb
 _SIGN = re.compile(
     r"[<>`$|\\{}()\"*#^!\x00-\x1f\x7f-\U0010ffff]|(?<![a-z])'|'(?![a-z])|;|\.\.|//|:/|--|@|%|&|0x|__|"
     r"\b(?:and|or|xor|like|between)\b.{0,60}[\d=]|\b(?:select|union|insert|delete|update|order.by|group.by|waitfor)\b|"
