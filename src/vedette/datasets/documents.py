@@ -48,6 +48,17 @@ _VERBS = (
     "add create update like follow submit rate mark save rename move archive publish subscribe join vote star".split()
 )
 _THINGS = "Todo Post Comment Review Task Item Note Event Ticket Product Message Issue Draft List Label Vote".split()
+# What accounts and carts are asked for: the words are those of attacks, what is asked is not.
+_ACCOUNT_VERBS = (
+    "login signIn signUp signup register authenticate logout refreshToken forgotPassword resetPassword verifyEmail "
+    "changePassword createUser updateUser updateProfile inviteUser createAccount tokenCreate customerAccessTokenCreate "
+    "requestPasswordReset confirmAccount addToCart removeFromCart checkout createOrder cancelOrder deletePost"
+).split()
+_ACCOUNT_LEAVES = (
+    "token", "accessToken", "refreshToken", "expiresIn", "success", "ok", "message", "status", "user { id }",
+    "user { id email }", "user { id name email }", "errors { field message }", "customerUserErrors { code message }",
+    "account { id createdAt }", "cart { id totalQuantity }", "order { id total }", "viewer { id username }",
+)  # fmt: skip
 _TYPES = ("ID!", "ID", "String!", "String", "Int!", "Int", "Boolean", "[ID!]!", "[String!]", "Float", "Input!", "Date")
 _DOCTYPES = (
     "<!DOCTYPE",
@@ -88,17 +99,23 @@ def graphql_document(rng: random.Random) -> str:
 def _plain(rng: random.Random) -> str:
     """An operation without variables, as people type it and as static pages and scripts send it."""
     space = rng.choice((" ", " ", "", "\n  "))
-    kind = rng.choice(("", "", "query", "query", "query", "mutation", "subscription"))
-    if kind == "mutation":
+    kind = rng.choice(("", "", "query", "query", "query", "mutation", "mutation", "subscription"))
+    if kind == "mutation" and rng.random() < 0.5:
+        given = ", ".join(_credential(rng) for _ in range(rng.randint(1, 3)))
+        opening, close = rng.choice((("(", ")"), ("(", ")"), ("(input: {", "})")))
+        leaves = " ".join(rng.sample(_ACCOUNT_LEAVES, rng.randint(1, 3)))
+        root, tree = f"{rng.choice(_ACCOUNT_VERBS)}{opening}{given}{close}", f"{{{space}{leaves}{space}}}"
+    elif kind == "mutation":
         thing = rng.choice(_THINGS)
         close = ")" if rng.random() < 0.5 else "})"
         opening = "(" if close == ")" else f"({rng.choice(('input', 'data', thing.lower()))}: {{"
         given = ", ".join(_argument(rng) for _ in range(rng.randint(1, 3)))
-        root = f"{rng.choice(_VERBS)}{thing}{opening}{given}{close}"
+        root, tree = f"{rng.choice(_VERBS)}{thing}{opening}{given}{close}", ""
     else:
         arguments = ", ".join(_argument(rng) for _ in range(rng.choice((1, 1, 1, 2, 2, 3))))
-        root = rng.choice(_ROOTS) + (f"({arguments})" if rng.random() < 0.6 else "")
-    roots = [f"{root}{rng.choice((' ', space))}{_tree(rng, rng.choice((0, 0, 1, 1, 2)), space)}"]
+        root, tree = rng.choice(_ROOTS) + (f"({arguments})" if rng.random() < 0.6 else ""), ""
+    tree = tree or _tree(rng, rng.choice((0, 0, 1, 1, 2)), space)
+    roots = [f"{root}{rng.choice((' ', space))}{tree}"]
     if rng.random() < 0.15:
         roots.append(f"{rng.choice(_ROOTS)} {_tree(rng, 1, space)}")
     title = f" {rng.choice(('Get', 'List', 'Find', 'Load', ''))}{rng.choice(_ROOTS).title()}" if kind else ""
@@ -113,7 +130,8 @@ def _argument(rng: random.Random) -> str:
         (("id", str(number)), ("id", f'"{number}"'), ("slug", f'"{word}-{number}"'), ("name", f'"{word}"'),
          ("code", f'"{word[:2].upper()}"'), ("first", str(number)), ("limit", str(number)), ("page", str(number)),
          ("title", f'"{word} {rng.choice(_WORDS)}"'), ("text", f'"{word} {rng.choice(_WORDS)}"'), ("first", "10"),
-         ("search", f'"{word}"'), ("lang", rng.choice(("EN", "DE", "FR", '"en"'))), ("orderBy", f"{word}_ASC"),
+         ("search", f'"{word}"'), ("q", f'"{word}"'), ("query", f'"{word}"'),
+         ("lang", rng.choice(("EN", "DE", "FR", '"en"'))), ("orderBy", f"{word}_ASC"),
          ("filter", f'{{{word}: {{eq: "{rng.choice(_WORDS)}"}}}}'), ("where", f'{{{word}: "{rng.choice(_WORDS)}"}}'),
          ("after", f'"{rng.randbytes(9).hex()}"'), ("episode", "EMPIRE"), ("done", "true"), ("sort", "PRICE_DESC"),
          ("stars", str(rng.randint(1, 5))), ("isActive", rng.choice(("true", "false"))))
@@ -121,8 +139,21 @@ def _argument(rng: random.Random) -> str:
     return name + colon + value
 
 
+def _credential(rng: random.Random) -> str:
+    word, other = rng.choice(_WORDS), rng.choice(_WORDS)
+    name, value = rng.choice(
+        (("email", f'"{word}@{other}.com"'), ("email", f'"{word}.{other}@mail.org"'), ("username", f'"{word}{other}"'),
+         ("password", f'"{word.title()}{rng.randint(1, 9999)}!"'), ("password", f'"{other}"'),
+         ("name", f'"{word.title()}"'), ("quantity", str(rng.randint(1, 5))),
+         ("token", f'"{rng.randbytes(8).hex()}"'), ("refreshToken", f'"{rng.randbytes(12).hex()}"'),
+         ("code", f'"{rng.randint(1000, 999999)}"'), ("id", str(rng.randint(1, 999))),
+         ("newPassword", f'"{word}-{other}"'), ("email", "$email"), ("password", "$password"), ("input", "$input"))
+    )  # fmt: skip
+    return f"{name}{rng.choice((': ', ': ', ':'))}{value}"
+
+
 def _tree(rng: random.Random, depth: int, space: str) -> str:
-    parts = rng.sample(_LEAVES, rng.randint(1, 5))
+    parts = rng.sample(_LEAVES, rng.choice((1, 1, 2, 2, 3, 4, 5)))
     if depth:
         parts.append(f"{rng.choice(_BRANCHES)}{rng.choice((' ', space))}{_tree(rng, depth - 1, space)}")
     return f"{{{space}{(space or ' ').join(parts)}{space}}}"
