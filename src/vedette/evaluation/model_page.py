@@ -134,8 +134,8 @@ def _continued(training: dict[str, Any]) -> str:
         )
     if steps := training.get("plan", {}).get("refine_steps"):
         told.append(
-            "Once grammars and labels had changed, the shipped weights and those of the folds went on for "
-            f"{steps:,} batches"
+            f"Once grammars and labels had changed, the shipped weights went on for {steps:,} batches, and the "
+            "folds' models went on too"
         )
     return f"{'. '.join(told)}; [training.md](training.md) tells how.\n" if told else ""
 

@@ -20,7 +20,7 @@ from vedette.model.anomaly_detector import AnomalyDetector
 from vedette.model.detector_config import attack_indexes
 from vedette.training.distil import AVERAGED, WEIGHT_DECAY, distance, said, set_rate
 from vedette.training.rows import Rows, Sampler, pad
-from vedette.training.train import Log, Progress, TrainPlan, attack_margins, candidates, hardest
+from vedette.training.train import Log, Progress, TrainPlan, attack_margins, candidates, hardest, save_atomically
 
 NOISE = 0.2  # share of harmless rows that are torn apart
 RATE = 6e-4
@@ -50,7 +50,10 @@ class _HardAttacks(Sampler):
 
 
 class Refiner:
-    """The steps, resumable from ``refine.pt`` in the run directory."""
+    """The steps, batches of `plan.distil_batch` rows, resumable from ``refine.pt`` in the run directory.
+
+    The checkpoint tells rows by their number: a corpus that was made anew meanwhile needs a new beginning.
+    """
 
     def __init__(self, student: AnomalyDetector, rows: Rows, plan: TrainPlan, steps: int, run: Path, log: Log) -> None:
         self.rows, self.plan, self.steps, self.log = rows, plan, steps, log
@@ -138,9 +141,7 @@ class Refiner:
             "hard": torch.from_numpy(self.sampler.hard),
             "hardest": torch.from_numpy(self.sampler.hardest),
         }
-        partial = self.checkpoint.with_suffix(".new")
-        torch.save(state, partial)
-        partial.replace(self.checkpoint)
+        save_atomically(state, self.checkpoint)
 
     def _resume(self) -> None:
         if not self.checkpoint.exists():

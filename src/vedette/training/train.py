@@ -204,9 +204,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "hard": torch.from_numpy(self.sampler.hard),
         }
-        partial = self.checkpoint.with_suffix(".new")
-        torch.save(state, partial)
-        partial.replace(self.checkpoint)
+        save_atomically(state, self.checkpoint)
 
     def resume(self) -> bool:
         """Load the checkpoint if there is one. Draws after a resumption differ from those of an unbroken run."""
@@ -223,6 +221,13 @@ class Trainer:
             self.decide_bags()
             self.decided = state["decided"]
         return True
+
+
+def save_atomically(state: dict[str, Any], path: Path) -> None:
+    """Write `state` so that `path` always holds a whole one: the former, or this."""
+    partial = path.with_suffix(".new")
+    torch.save(state, partial)
+    partial.replace(path)
 
 
 def candidates(rows: Rows, plan: TrainPlan, hard: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
