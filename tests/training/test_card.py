@@ -19,7 +19,8 @@ PLAN = TrainPlan(
 def some_rows(word: str) -> Rows:
     harmless = [example(f"{word} words {number}", "benign", f"benign/{number % 3}") for number in range(40)]
     attacks = [
-        example(f"union select {number}", "sqli", bag=number % 20 if number < 30 else -1) for number in range(40)
+        example(f"union select {number}", "sqli", "generated/sqli", bag=number % 20 if number < 30 else -1)
+        for number in range(40)
     ]
     return rows_of([*harmless, *attacks], TOKENIZER)
 
@@ -35,5 +36,6 @@ def test_runs_train_side_by_side() -> None:
         assert finished.distil_steps
         assert (runs[run].label[finished.hard] == 0).all()
         assert len(finished.hard)
+        assert any(line.startswith(f"{run}: hard") and "of 10 generated attacks" in line for line in lines)
         assert all(np.isfinite(weights.detach().numpy()).all() for weights in finished.student.parameters())
     assert any(line.startswith("one: attacks 20") for line in lines)

@@ -15,7 +15,7 @@ from vedette.model.anomaly_detector import AnomalyDetector
 from vedette.training import refine
 from vedette.training.refine import Refiner
 from vedette.training.rows import Rows, rows_of
-from vedette.training.train import Progress, Trainer, TrainPlan, attack_margins
+from vedette.training.train import HOPELESS, Progress, Trainer, TrainPlan, attack_margins
 
 PLAN = TrainPlan(
     max_tokens=32, d_model=24, n_layers=1, n_heads=2, d_ff=32, distil_batch=32, steps=50, batch=64, warm_up=10,
@@ -57,12 +57,12 @@ def test_it_learns_what_is_new_and_keeps_what_it_knew(student: AnomalyDetector, 
     before = margins(student, rows)
     refiner = Refiner(student, rows, PLAN, 120, tmp_path, lines.append)
     after = margins(refiner.train(lambda *told: None), rows)
-    assert refine.HOPELESS < np.median(before[120:]) < 2
+    assert HOPELESS < np.median(before[120:]) < 2
     assert np.median(after[120:]) > np.median(before[120:]) + 1.0
     assert (after[40:120] > 1.0).all()
     assert (after[:40] < 0.0).all()
     assert len(lines) == refine.LOOKS
-    assert set(refiner.sampler.hardest) <= set(range(80, 160))  # generated attacks only
+    assert set(refiner.sampler.hard_attacks) <= set(range(80, 160))  # generated attacks only
 
 
 def test_it_goes_on_where_it_was_cut_off(
@@ -90,7 +90,7 @@ def test_what_cannot_be_told_is_left_alone(student: AnomalyDetector, tmp_path: P
         for model in (refiner.before, refiner.average):
             model.odds.bias.sub_(60.0)  # it takes nothing for an attack
     refiner._find_hardest()
-    assert len(refiner.sampler.hardest) == 0
+    assert len(refiner.sampler.hard_attacks) == 0
 
 
 def test_the_script_resumes_and_counts_each_run_once(

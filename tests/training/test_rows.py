@@ -68,6 +68,16 @@ def test_harmless_text_around_an_attack_leaves_the_attack_in_the_row(rows: Rows)
         assert any(ids[at : at + len(mark)] == mark for at in range(len(ids)))
 
 
+def test_hard_attacks_are_drawn_more_often_but_not_a_few_by_heart(rows: Rows) -> None:
+    attack = int(np.flatnonzero(rows.label > 0)[0])
+    sampler = Sampler(rows, np.random.default_rng(3), TOKENIZER.max_tokens)
+    label = next(label for label in np.unique(rows.label) if label not in (0, rows.label[attack]))
+    sampler.hard_attacks = np.full(5_000, attack)
+    assert 0.1 < sum(sampler._attack_row(label) == attack for _ in range(1_000)) / 1_000 < 0.2
+    sampler.hard_attacks = np.full(100, attack)
+    assert sum(sampler._attack_row(label) == attack for _ in range(1_000)) < 40
+
+
 def test_hard_rows_are_drawn_more_often(rows: Rows) -> None:
     sampler = Sampler(rows, np.random.default_rng(3), TOKENIZER.max_tokens, hard=np.array([7]))
     hard = rows.text(7).tolist()

@@ -28,10 +28,10 @@ from vedette.model.detector_config import DetectorConfig, attack_indexes
 from vedette.training.distil import AVERAGED, NOISE, WARM_UP, WEIGHT_DECAY, distance, said
 from vedette.training.packed import IGNORED, FlatWeights, Reader, Shape, pack, pack_contexts, unpack
 from vedette.training.rows import Rows, Sampler
-from vedette.training.train import Log, TrainPlan, attack_rows, candidates, hardest
+from vedette.training.train import Log, TrainPlan, attack_candidates, attack_rows, candidates, hardest, hardest_attacks
 
 _FORK = multiprocessing.get_context("fork")  # the rows are not copied
-_HARD_AT = (0.15, 0.4, 0.7)  # shares of the teachers' time
+_HARD_AT = (0.12, 0.25, 0.4, 0.55, 0.7, 0.85)  # shares of the teachers' time
 _MOMENTS, _TINY = (0.9, 0.98), 1e-8
 _SOURCES = 3  # processes that draw for one student
 _TOLD_EVERY_S = 15.0
@@ -58,7 +58,8 @@ class Source:
         self._blobs.recv_bytes_into(memoryview(numbers).cast("B"))
 
     def tell(self, kind: str, rows: NDArray[np.int64]) -> None:
-        """From now on, `rows` are the hardest (kind "hard") or the attacks ("attacks"). Never waits for the process."""
+        """From now on, `rows` are the hardest harmless ones (kind "hard"), the hardest attacks ("hard_attacks") or the
+        attacks ("attacks"). Never waits for the process."""
         np.save(Path(self._directory.name) / f"{self._told.value}.{kind}.npy", rows)
         self._told.value += 1
 
@@ -80,10 +81,14 @@ class Source:
             while known < self._told.value:
                 (path,) = Path(self._directory.name).glob(f"{known}.*.npy")
                 known += 1
-                if ".hard." in path.name:
-                    sampler.hard = np.load(path)
-                else:
-                    sampler.decide(np.load(path))
+                rows = np.load(path)
+                match path.name.split(".")[1]:
+                    case "hard":
+                        sampler.hard = rows
+                    case "hard_attacks":
+                        sampler.hard_attacks = rows
+                    case _:
+                        sampler.decide(rows)
 
 
 class Learner:
@@ -227,6 +232,7 @@ class _Model:
     learner: Learner
     source: Source
     hard: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    hard_attacks: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 class CardTrainer:
@@ -307,11 +313,15 @@ class CardTrainer:
 
         if kind == "hard":
             pool = candidates(rows, self._plan, model.hard, rng)
-            chosen, note = hardest(rows, self._plan, pool, judge(pool))
-            model.hard = chosen
+            model.hard, note = hardest(rows, self._plan, pool, judge(pool))
+            pool = attack_candidates(rows, self._plan, model.hard_attacks, rng)
+            model.hard_attacks, attacks_note = hardest_attacks(pool, judge(pool))
+            note = f"{note}; {attacks_note}"
+            model.source.tell("hard", model.hard)
+            model.source.tell("hard_attacks", model.hard_attacks)
         else:
             chosen, note = attack_rows(rows, judge)
-        model.source.tell(kind, chosen)
+            model.source.tell("attacks", chosen)
         if model.number == 0:
             self._log(f"{model.run}: {kind} {note}")
 
@@ -330,7 +340,7 @@ class CardTrainer:
             learners[run], sources[run] = learner, []
             for number in range(_SOURCES):
                 rng = np.random.default_rng([plan.seed, 2, number])
-                sampler = Sampler(rows, rng, plan.max_tokens, own[0].hard, NOISE)
+                sampler = Sampler(rows, rng, plan.max_tokens, own[0].hard, NOISE, own[0].hard_attacks)
                 sampler.decide(np.flatnonzero(rows.label > 0))  # the teachers say which rows of bags attack
                 sources[run].append(Source(sampler, self._shape))
         start = time.monotonic()

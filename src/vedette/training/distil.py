@@ -50,7 +50,9 @@ def distil(
     for model in (student.train(), average):
         model.load_state_dict(first.average.state_dict())
     optimizer = torch.optim.AdamW(student.parameters(), plan.distil_rate, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY)
-    sampler = Sampler(rows, np.random.default_rng(plan.seed), plan.max_tokens, first.sampler.hard, NOISE)
+    own = first.sampler
+    rng = np.random.default_rng(plan.seed)
+    sampler = Sampler(rows, rng, plan.max_tokens, own.hard, NOISE, own.hard_attacks)
     sampler.decide(np.flatnonzero(rows.label > 0))  # all rows of bags too: the teachers say which of them attack
     batches, attacks = sampler.batches(plan.distil_batch), attack_indexes(average.config.classes)
     for step in range(plan.distil_steps):

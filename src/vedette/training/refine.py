@@ -20,31 +20,36 @@ from vedette.model.anomaly_detector import AnomalyDetector
 from vedette.model.detector_config import attack_indexes
 from vedette.training.distil import AVERAGED, WEIGHT_DECAY, distance, said, set_rate
 from vedette.training.rows import Rows, Sampler, pad
-from vedette.training.train import Log, Progress, TrainPlan, attack_margins, candidates, hardest, save_atomically
+from vedette.training.train import (
+    HOPELESS,
+    SURE,
+    Log,
+    Progress,
+    TrainPlan,
+    attack_candidates,
+    attack_margins,
+    candidates,
+    hardest,
+    hardest_attacks,
+    save_atomically,
+)
 
 NOISE = 0.2  # share of harmless rows that are torn apart
 RATE = 6e-4
 WARM_UP = 40
 LOOKS = 4  # times at which the hardest rows are looked for
-SURE = 3.6  # log-odds that a generated attack is to have at least,
-HOPELESS = -4.0  # unless it has no more than this: what it drew is no attack, or none that can be told
-HARDEST = 0.3  # share of attacks drawn from the hardest
 _GROUPS = 4  # batches that are drawn at once and cut by length
 _KEPT_EVERY = 100  # steps
 
 
 @dataclass
-class _HardAttacks(Sampler):
-    """Draws the hardest attacks more often, and tells which rows it drew."""
+class _Telling(Sampler):
+    """Tells which attack rows it drew."""
 
-    hardest: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     drawn: list[int] = field(default_factory=list)
 
     def _attack_row(self, label: int) -> int:
-        if len(self.hardest) and self.rng.random() < HARDEST:
-            row = int(self.hardest[self._below(len(self.hardest))])
-        else:
-            row = super()._attack_row(label)
+        row = super()._attack_row(label)
         self.drawn.append(row)
         return row
 
@@ -66,11 +71,10 @@ class Refiner:
         self.optimizer = torch.optim.AdamW(
             self.student.parameters(), RATE, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY
         )
-        self.sampler = _HardAttacks(rows, np.random.default_rng(plan.seed), plan.max_tokens, noise=NOISE)
+        self.sampler = _Telling(rows, np.random.default_rng(plan.seed), plan.max_tokens, noise=NOISE)
         self.sampler.decide(np.flatnonzero(rows.label > 0))  # all rows of bags too: it was told which attack
         made = rows.is_generated(np.arange(len(rows))) & (rows.bag < 0)
         self._certain = np.append(made, False)  # the last one stands for rows of no number
-        self._made = np.flatnonzero(made & (rows.label > 0))
         self._attacks = attack_indexes(student.config.classes)
         self.step = 0
 
@@ -126,11 +130,9 @@ class Refiner:
         sampler = self.sampler
         pool = candidates(self.rows, self.plan, sampler.hard, sampler.rng)
         sampler.hard, note = hardest(self.rows, self.plan, pool, self._margins(pool))
-        size = min(self.plan.hard_sample, len(self._made))
-        made = np.unique(np.append(sampler.rng.choice(self._made, size, replace=False), sampler.hardest))
-        margins = self._margins(made)
-        sampler.hardest = made[(margins < SURE) & (margins > HOPELESS)]
-        self.log(f"step {self.step}: hard rows {note}; of {len(made)} generated attacks {len(sampler.hardest)} are")
+        pool = attack_candidates(self.rows, self.plan, sampler.hard_attacks, sampler.rng)
+        sampler.hard_attacks, attacks_note = hardest_attacks(pool, self._margins(pool))
+        self.log(f"step {self.step}: hard rows {note}; {attacks_note}")
 
     def _save(self) -> None:
         state = {
@@ -139,7 +141,7 @@ class Refiner:
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "hard": torch.from_numpy(self.sampler.hard),
-            "hardest": torch.from_numpy(self.sampler.hardest),
+            "hard_attacks": torch.from_numpy(self.sampler.hard_attacks),
         }
         save_atomically(state, self.checkpoint)
 
@@ -151,6 +153,6 @@ class Refiner:
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
-        self.sampler.hard, self.sampler.hardest = state["hard"].numpy(), state["hardest"].numpy()
+        self.sampler.hard, self.sampler.hard_attacks = state["hard"].numpy(), state["hard_attacks"].numpy()
         self.sampler.rng = np.random.default_rng([self.plan.seed, self.step])
         self.log(f"resumed at step {self.step}")

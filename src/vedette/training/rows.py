@@ -3,7 +3,7 @@
 One row is what the model sees at once: context ids, then at most ``max_tokens`` of text. Batches draw attacks and
 harmless rows half and half; attack classes by the square root of their number, and within a class generated and
 collected examples likewise, at most three fifths of them collected; harmless rows at random over their origins and,
-two in five, from those that the model last found hardest.
+two in five, from those that the model last found hardest; so, at most one in seven, are attacks that grammars made.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ _NOISED = 80  # tokens of a noised row, at most
 SURROUND = 64  # tokens of harmless text around a row, at most, in three cases of four; else all that has room
 COLLECTED = 0.6  # share of an attack class drawn from collections, at most
 HARD = 0.4  # share of harmless rows drawn from the hardest
+HARD_ATTACKS = 0.15  # share of attacks drawn from the hardest
+_HARD_ATTACK = 1e-4  # and of each of these, at most: the fewer there are, the sooner they are learned by heart
 ELSEWHERE, ANYWHERE = 0.15, 0.25  # rows under another row's context up to here, and under one of any place up to here
 SURROUNDED, SURROUNDED_HARMLESS = 0.5, 0.15  # how often: of attacks, and of harmless rows, lest padding tell them apart
 
@@ -105,7 +107,7 @@ Drawn = tuple[list[int], NDArray[np.int16], int]
 
 @dataclass(slots=True)
 class Sampler:
-    """Draws training batches; `hard` are benign rows to draw more often.
+    """Draws training batches; `hard` are benign rows to draw more often, `hard_attacks` attacks.
 
     `noise` is the share of harmless rows that are torn apart: two spliced, some tokens replaced by those of others, or
     tokens at random. That teaches that an attack is what has the form of one, not what was never seen.
@@ -116,6 +118,7 @@ class Sampler:
     max_tokens: int
     hard: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     noise: float = 0.0
+    hard_attacks: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     _attacks: dict[int, list[NDArray[np.int64]]] = field(default_factory=dict)
     _collected: dict[int, float] = field(default_factory=dict)  # share of a class's draws from its first pool
     _weights: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))  # how often each attack class is drawn
@@ -175,6 +178,9 @@ class Sampler:
         return *self._draw(row, surround=True), int(self.rows.label[row])
 
     def _attack_row(self, label: int) -> int:
+        hard = self.hard_attacks
+        if len(hard) and self.rng.random() < min(HARD_ATTACKS, len(hard) * _HARD_ATTACK):
+            return int(hard[self._below(len(hard))])
         collected, generated = self._attacks[label]
         pool = collected if self.rng.random() < self._collected[label] else generated
         return int(pool[self._below(len(pool))])

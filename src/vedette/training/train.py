@@ -1,6 +1,6 @@
 """The recipe: data directory in, bundle out. `make train` and `vedette train` run this.
 
-    corpus -> vocabulary -> rows -> steps (warm-up, cosine; hardest harmless rows re-drawn; bags decided twice)
+    corpus -> vocabulary -> rows -> steps (warm-up, cosine; hardest rows re-drawn; bags decided twice)
            -> averaged weights of six teachers -> a student -> its early exit
            -> calibration on sites never trained on -> bundle
 
@@ -33,6 +33,8 @@ from vedette.training.rows import Rows, Sampler, pad
 
 Log = Callable[[str], None]
 Progress = Callable[[int, int, str], None]
+SURE = 3.6  # log-odds that a generated attack is to have at least,
+HOPELESS = -4.0  # unless it has no more than this: what it drew is no attack, or none that can be told
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +185,14 @@ class Trainer:
         return attack_margins(self.average, [self.rows.read(i) for i in indexes], self.device)
 
     def find_hard(self) -> None:
-        """Keep the harmless rows with the highest margins, out of a random sample and those kept before."""
-        pool = candidates(self.rows, self.plan, self.sampler.hard, self.sampler.rng)
-        self.sampler.hard, note = hardest(self.rows, self.plan, pool, self.margins(pool))
-        self.log(f"hard rows: {note}")
+        """Keep the harmless rows with the highest margins, out of a random sample and those kept before, and the
+        generated attacks with low ones."""
+        sampler = self.sampler
+        pool = candidates(self.rows, self.plan, sampler.hard, sampler.rng)
+        sampler.hard, note = hardest(self.rows, self.plan, pool, self.margins(pool))
+        pool = attack_candidates(self.rows, self.plan, sampler.hard_attacks, sampler.rng)
+        sampler.hard_attacks, attacks_note = hardest_attacks(pool, self.margins(pool))
+        self.log(f"hard rows: {note}; {attacks_note}")
 
     def decide_bags(self) -> None:
         """Choose the rows of each bag that attack."""
@@ -203,6 +209,7 @@ class Trainer:
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "hard": torch.from_numpy(self.sampler.hard),
+            "hard_attacks": torch.from_numpy(self.sampler.hard_attacks),
         }
         save_atomically(state, self.checkpoint)
 
@@ -215,7 +222,7 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
-        self.sampler.hard = state["hard"].numpy()
+        self.sampler.hard, self.sampler.hard_attacks = state["hard"].numpy(), state["hard_attacks"].numpy()
         self.sampler.rng = np.random.default_rng([self.plan.seed, self.step])
         if state["decided"]:
             self.decide_bags()
@@ -251,6 +258,23 @@ def hardest(
     generated = rows.is_generated(ranked)
     hard = np.concatenate([ranked[generated][: keep // 2], ranked[~generated][: keep // 2]])
     return hard, f"{len(hard)}, margins {top[0]:.1f} .. {top[min(keep, len(top)) - 1]:.1f}"
+
+
+def attack_candidates(
+    rows: Rows, plan: TrainPlan, hard: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Attacks among which the hardest are looked for: a random sample of those that the grammars made, and those that
+    were the hardest before. Labels of collections are not so certain."""
+    made = np.flatnonzero((rows.label > 0) & (rows.bag < 0))
+    made = made[rows.is_generated(made)]
+    sample = rng.choice(made, min(plan.hard_sample, len(made)), replace=False)
+    return np.unique(np.concatenate([sample, hard]))
+
+
+def hardest_attacks(pool: NDArray[np.int64], margins: NDArray[np.float32]) -> tuple[NDArray[np.int64], str]:
+    """Attacks of `pool` and their log-odds -> those that the model is not sure of, and a note."""
+    hard: NDArray[np.int64] = pool[(margins < SURE) & (margins > HOPELESS)]
+    return hard, f"of {len(pool)} generated attacks {len(hard)} are hard"
 
 
 def attack_rows(rows: Rows, judge: Callable[[NDArray[np.int64]], NDArray[np.float32]]) -> tuple[NDArray[np.int64], str]:
