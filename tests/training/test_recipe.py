@@ -30,7 +30,7 @@ from vedette.training.split import fold_of, part_of
 from vedette.training.train import TrainPlan
 
 PLAN = TrainPlan(
-    corpus=CorpusPlan(per_class=12, kept_apart=4, hard_negatives=60, chunk=60), vocab_size=600,
+    corpus=CorpusPlan(per_class=12, widest=12, kept_apart=4, hard_negatives=60, chunk=60), vocab_size=600,
     d_model=24, n_layers=2, n_heads=2, d_ff=32, steps=40, batch=32, warm_up=5, average_decay=0.9, hard_every=15,
     hard_sample=200, noise=(0.0, 0.2), distil_steps=6, distil_batch=16, exit_steps=4,
 )  # fmt: skip

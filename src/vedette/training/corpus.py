@@ -276,16 +276,21 @@ def _job(job: tuple[str, str, int, int]) -> list[Bag]:
     return generate_bags(argument, count, seed, "holdout" if kind == KEPT_APART else "train")
 
 
+_WIDEST = frozenset(("cmdi", "sqli", "traversal", "xss"))
+
+
 @dataclass(frozen=True, slots=True)
 class CorpusPlan:
-    """How much to generate beside the files: draws per attack class and draws of hard negatives.
+    """How much to generate beside the files: draws per attack class, of which those with the widest grammars have
+    `widest`, and draws of hard negatives.
 
     `kept_apart` are draws per class from the productions that are kept out of training wherever a fold is left out.
     """
 
     per_class: int = 40_000
+    widest: int = 60_000
     kept_apart: int = 5_000
-    hard_negatives: int = 240_000
+    hard_negatives: int = 300_000
     seed: int = 7
     chunk: int = 5_000
 
@@ -293,7 +298,7 @@ class CorpusPlan:
         jobs = [("file", str(path), 0, self.seed) for path in files_of(data)]
         for label, total in [
             (BENIGN, self.hard_negatives),
-            *((name, self.per_class) for name in GENERATORS if name != BENIGN),
+            *((name, self.widest if name in _WIDEST else self.per_class) for name in GENERATORS if name != BENIGN),
         ]:
             for index, start in enumerate(range(0, total, self.chunk)):
                 jobs.append(("generate", label, min(self.chunk, total - start), self.seed + 1000 * index))
