@@ -1,8 +1,8 @@
 """Many runs at once on one graphics card, within a given time: their teachers side by side, then their students.
 
 A detector of this size cannot fill a card. So every model gets a CUDA graph of its step over packed rows (see
-`packed`), the graphs are replayed in turn, and processes draw the batches. The draws, losses and schedules are those of
-`Trainer` and `distil`; what counts is the clock instead of steps.
+`packed`), the graphs are replayed on a few streams, and processes draw the batches. The draws, losses and schedules are
+those of `Trainer` and `distil`; what counts is the clock instead of steps.
 """
 
 from __future__ import annotations
@@ -31,10 +31,12 @@ from vedette.training.rows import Rows, Sampler
 from vedette.training.train import Log, TrainPlan, attack_candidates, attack_rows, candidates, hardest, hardest_attacks
 
 _FORK = multiprocessing.get_context("fork")  # the rows are not copied
+STREAMS = 2  # models that learn at the same time on a card
 _HARD_AT = (0.12, 0.25, 0.4, 0.55, 0.7, 0.85)  # shares of the teachers' time
 _MOMENTS, _TINY = (0.9, 0.98), 1e-8
 _SOURCES = 3  # processes that draw for one student
 _TOLD_EVERY_S = 15.0
+
 _JUDGED_AT_ONCE = 4  # batches
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -94,8 +96,10 @@ class Source:
 class Learner:
     """One model on the card: weights, moments and averaged weights as vectors, and its step as a graph."""
 
-    def __init__(self, start: Tensor, shape: Shape, device: str, loss: Loss, weight_decay: float) -> None:
-        self._device, self._loss, self._weight_decay = device, loss, weight_decay
+    def __init__(
+        self, start: Tensor, shape: Shape, device: str, loss: Loss, weight_decay: float, stream: Any = None
+    ) -> None:
+        self._device, self._loss, self._weight_decay, self._stream = device, loss, weight_decay, stream
         self._weights = start.to(device).clone().requires_grad_(True)
         self._moments = torch.zeros(2, len(start), device=device)
         self.average = self._weights.detach().clone()
@@ -117,17 +121,18 @@ class Learner:
             return
         state = (self._weights.detach(), self._moments, self.average, self._total)
         kept = [part.clone() for part in state]
-        stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
+        torch.cuda.synchronize()
+        with torch.cuda.stream(self._stream):
             for _ in range(2):
                 self._compute()
-        torch.cuda.current_stream().wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        # On the stream that replays it: what the products of matrices write aside belongs to a stream.
+        with torch.cuda.graph(self._graph, stream=self._stream):
             self._compute()
+        torch.cuda.synchronize()
         for part, before in zip(state, kept, strict=True):
             part.copy_(before)
+        torch.cuda.synchronize()
 
     def step(self, source: Source, rate: float, average_decay: float) -> None:
         """Learn from the next batch of `source`; on a card it is only set on its way."""
@@ -140,14 +145,14 @@ class Learner:
         corrections = (1 - moment**self.steps for moment in _MOMENTS)
         decay = min(average_decay, self.steps / (9 + self.steps))
         rates.copy_(torch.tensor([rate, *corrections, 1 - decay]))
-        self._blob.copy_(blob, non_blocking=True)
-        self._rates.copy_(rates, non_blocking=True)
-        if self._device == "cuda":
+        with torch.cuda.stream(self._stream):
+            self._blob.copy_(blob, non_blocking=True)
+            self._rates.copy_(rates, non_blocking=True)
+            if self._graph is None:
+                self._compute()
+                return
             self._copied[turn] = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._copied[turn].record()
-        if self._graph is None:
-            self._compute()
-        else:
             self._graph.replay()
 
     def mean_loss(self) -> float:
@@ -238,7 +243,9 @@ class _Model:
 class CardTrainer:
     """Trains the runs of one plan, all of detectors of one shape. Its functions are compiled on construction."""
 
-    def __init__(self, plan: TrainPlan, vocab_size: int, log: Log, *, tokens_per_row: int = 56) -> None:
+    def __init__(
+        self, plan: TrainPlan, vocab_size: int, log: Log, *, tokens_per_row: int = 56, streams: int = STREAMS
+    ) -> None:
         self._plan, self._log = plan, log
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         config = DetectorConfig(vocab_size, plan.max_tokens, plan.d_model, plan.n_layers, plan.n_heads, plan.d_ff)
@@ -249,7 +256,9 @@ class CardTrainer:
         self._label_loss: Loss = self._by_labels
         self._tell: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = self._told
         self._student_loss: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] = self._by_teachers
+        self._streams: list[Any] = [None]
         if self._device == "cuda":
+            self._streams = [torch.cuda.Stream() for _ in range(streams)]  # type: ignore[no-untyped-call]
             torch.set_float32_matmul_precision("high")
             self._label_loss = torch.compile(self._by_labels, dynamic=False)
             self._tell = torch.compile(self._told, dynamic=False)
@@ -273,14 +282,25 @@ class CardTrainer:
             model.source.close()
         return self._train_students(models, runs, began, seconds)
 
+    def _learner(self, start: Tensor, loss: Loss, weight_decay: float) -> Learner:
+        """A model that is ready to learn, on the next stream."""
+        self._streams.append(self._streams.pop(0))
+        learner = Learner(start, self._shape, self._device, loss, weight_decay, self._streams[0])
+        learner.capture()
+        return learner
+
+    def _wait(self) -> None:
+        """Until the card has done all that it was told to: what was learned on one stream is read on another."""
+        if self._device == "cuda":
+            torch.cuda.synchronize()
+
     # -- teachers --------------------------------------------------------------------------------------------------
 
     def _teacher(self, run: str, number: int, rows: Rows) -> _Model:
         plan = self._plan
         torch.manual_seed(plan.seed + number)
         start = self._weights.flatten(AnomalyDetector(self._config))
-        learner = Learner(start, self._shape, self._device, self._label_loss, plan.weight_decay)
-        learner.capture()
+        learner = self._learner(start, self._label_loss, plan.weight_decay)
         rng = np.random.default_rng([plan.seed + number, 1])
         sampler = Sampler(rows, rng, plan.max_tokens, noise=plan.noise[number])
         return _Model(run, number, learner, Source(sampler, self._shape))
@@ -296,6 +316,7 @@ class CardTrainer:
         while (share := (time.monotonic() - start) / until_s) < 1:
             if marks and share >= marks[0][0]:
                 _, kind = marks.pop(0)
+                self._wait()
                 for model in models:
                     self._look(kind, model, runs[model.run], judged[model.run], rng)
             steps = models[0].learner.steps
@@ -306,6 +327,7 @@ class CardTrainer:
                 told_at = time.monotonic()
                 loss = np.mean([model.learner.mean_loss() for model in models])
                 self._log(f"{share:.0%}: {steps} steps each, mean loss {loss:.4f}")
+        self._wait()
 
     def _look(self, kind: str, model: _Model, rows: Rows, judged: JudgedRows, rng: np.random.Generator) -> None:
         def judge(indexes: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -335,8 +357,7 @@ class CardTrainer:
         sources: dict[str, list[Source]] = {}
         for run, rows in runs.items():
             own = [model for model in models if model.run == run]
-            learner = Learner(own[0].learner.average, self._shape, self._device, self._taught_by(own), WEIGHT_DECAY)
-            learner.capture()
+            learner = self._learner(own[0].learner.average, self._taught_by(own), WEIGHT_DECAY)
             learners[run], sources[run] = learner, []
             for number in range(_SOURCES):
                 rng = np.random.default_rng([plan.seed, 2, number])
@@ -354,6 +375,7 @@ class CardTrainer:
             for run, learner in learners.items():
                 learner.step(sources[run][steps % _SOURCES], rate, average_decay)
             steps += 1
+        self._wait()
         for one in (source for some in sources.values() for source in some):
             one.close()
         self._log(f"{steps} steps, mean loss {np.mean([learner.mean_loss() for learner in learners.values()]):.4f}")
