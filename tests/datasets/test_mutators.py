@@ -148,6 +148,22 @@ def test_windows_is_told_nothing_that_only_a_posix_shell_reads() -> None:
             assert plain == payload.lower()
 
 
+def test_a_document_gets_no_words_beside_it() -> None:
+    payload = '{"host": "a;id"}'
+    for seed in range(60):
+        mutated = mutators.mutate(payload, "cmdi", random.Random(seed))
+        assert mutated.startswith("{")
+        assert mutated.endswith("}")
+
+
+def test_a_separator_becomes_another() -> None:
+    drawn = {mutators.shell_separator("; id", random.Random(seed)) for seed in range(40)}
+    assert drawn == {"\n id", "& id", "| id"}
+    for payload in (";; id", ";| id", "a; id"):
+        assert mutators.shell_separator(payload, random.Random(1)) == payload
+    assert mutators.shell_separator("\nid", random.Random(1)) == ";id"
+
+
 def test_posix_is_told_nothing_that_only_windows_reads() -> None:
     for payload in ("a%0d%0aid", "?cmd=id", "; systemctl set-environment A=b", "; start-stop-daemon -S -x /bin/sh",
                     "; tmux new-session -d", "; while read cmd; do $cmd; done", "; add-apt-repository ppa:a/b",

@@ -307,11 +307,11 @@ def shell_path(payload: str, rng: random.Random) -> str:
 
 
 def shell_separator(payload: str, rng: random.Random) -> str:
-    """A leading `;` as a newline, and the reverse."""
+    """A leading `;` as another sign that ends a command, and a leading newline as `;`."""
     if _is_for_windows(payload):
         return payload
-    if payload.startswith(";"):
-        return "\n" + payload[1:]
+    if payload.startswith(";") and payload[1:].lstrip()[:1] not in (";", "&", "|", "#", ")", "}"):
+        return rng.choice("\n&&||") + payload[1:]
     return ";" + payload[1:] if payload.startswith("\n") else payload
 
 
@@ -500,13 +500,18 @@ WHOLE = frozenset("traversal redirect ssrf deser xxe upload shellshock nosqli gr
 """What attacks as a whole value only: a path, an address or a document with words before it is none any more."""
 
 
+def is_whole(payload: str, attack_class: str) -> bool:
+    """Tell whether words beside `payload` would leave no attack: by its family, or since it is a JSON document."""
+    return attack_class in WHOLE or payload.startswith(('{"', '["'))
+
+
 def mutate(payload: str, attack_class: str, rng: random.Random) -> str:
     """Return another spelling of `payload` that means the same to what it attacks: one to three mutations."""
     operators = MUTATORS.get(attack_class, ())
     if operators:
         for operator in rng.sample(operators, k=min(len(operators), rng.randint(1, 3))):
             payload = operator(payload, rng)
-    if attack_class not in WHOLE and rng.random() < 0.2:
+    if not is_whole(payload, attack_class) and rng.random() < 0.2:
         pad = rng.choice(_PAD) if may_follow_text(payload, attack_class) else pad_behind
         payload = pad(standing_in_text(payload, attack_class), rng)
     return payload

@@ -9,7 +9,7 @@ from urllib.parse import quote_plus
 
 from vedette.datasets import encoders, primitives
 from vedette.datasets.generate import generate_benign
-from vedette.datasets.mutators import WHOLE, may_follow_text, mutate, standing_in_text
+from vedette.datasets.mutators import WHOLE, is_whole, may_follow_text, mutate, standing_in_text
 
 _ENCODINGS = (0, 0, 0, 1, 1, 2)
 _PADDED = 0.3  # how many get harmless text around
@@ -26,7 +26,7 @@ def varied(value: str, attack_class: str, rng: random.Random) -> dict[str, Any]:
     """
     value = mutate(value, attack_class, rng)
     if rng.random() < _PADDED:
-        if attack_class in WHOLE:
+        if is_whole(value, attack_class):
             return _between_harmless_text(value, rng)
         before, behind = _harmless_text(rng)
         lead = f"{before} " if may_follow_text(value, attack_class) else ""
