@@ -156,6 +156,21 @@ def test_a_document_gets_no_words_beside_it() -> None:
         assert mutated.endswith("}")
 
 
+def test_a_rare_program_is_spelled_otherwise_where_a_command_begins() -> None:
+    for payload in ("; highlight --no-doc /a/b", "x|latexmk -f ./a.tex", "$(pinky @/etc/hosts)"):
+        drawn = {mutators.shell_quotes(payload, random.Random(seed)) for seed in range(20)}
+        drawn |= {mutators.shell_empty(payload, random.Random(seed)) for seed in range(20)}
+        assert len(drawn) > 8
+    for payload in ("; while /a/b; do :; done", "see; then go home", "& adplus /crash", "we see /etc/b"):
+        assert mutators.shell_quotes(payload, random.Random(1)) == payload
+
+
+def test_blanks_in_quotes_stay() -> None:
+    assert mutators.shell_ifs("; sh -c 'id -u' x", random.Random(1)) == ";\tsh\t-c\t'id -u'\tx"
+    for payload in ("x'; id -u", 'a"; id -u', "echo a\\ b 'c d'"):
+        assert mutators.shell_ifs(payload, random.Random(1)) == payload
+
+
 def test_a_separator_becomes_another() -> None:
     drawn = {mutators.shell_separator("; id", random.Random(seed)) for seed in range(40)}
     assert drawn == {"\n id", "& id", "| id"}

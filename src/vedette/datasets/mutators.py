@@ -196,6 +196,12 @@ _COMMAND = re.compile(
     r"whois|tcpdump|sftp|curlie|aria2c|axel|lynx|w3m|gdb|strace|nohup|setsid|uniq|wc|tmux|sqlite3|mysql|psql|rpm|dpkg|yum|dnf)"
     r"(?![\w='\"(])"
 )
+# Any other program where a command begins, told by a path of POSIX among what follows.
+_ANY_COMMAND = re.compile(
+    r"(?:\A|(?<=[;&|`])|(?<=[;&|] )|(?<=\$\()|(?<=[<>]\())"
+    r"(?!(?:if|then|else|elif|do|done|for|while|until|case|esac|in|function|select|time|coproc)\b)"
+    r"[a-z][a-z0-9_]{2,19}(?=[ \t](?:[\w=-]{1,30}[ \t]){0,2}@?(?:file:/)?(?:[~.]{0,2}/[\w.-]{1,30}/|[~.]{1,2}/\w))"
+)
 _WINDOWS = re.compile(
     r"(?i)(?<![\w/.$'\"\\=^-])(ipconfig|systeminfo|tasklist|taskkill|certutil|bitsadmin|powershell|rundll32|regsvr32|mshta|"
     r"cmd(?=\.exe|\s*[,;]?/|\s*\Z)|"
@@ -246,7 +252,7 @@ def shell_quotes(payload: str, rng: random.Random) -> str:
         return (f"{word[:cut]}''{word[cut:]}", f'{word[:cut]}""{word[cut:]}', f"{word[:cut]}\\{word[cut:]}",
                 f"'{word}'")[style]  # fmt: skip
 
-    return _COMMAND.sub(spell, payload)
+    return _ANY_COMMAND.sub(spell, _COMMAND.sub(spell, payload))
 
 
 def shell_empty(payload: str, rng: random.Random) -> str:
@@ -259,7 +265,8 @@ def shell_empty(payload: str, rng: random.Random) -> str:
         cut = rng.randint(1, len(match[0]) - 1)
         return match[0][:cut] + gap + match[0][cut:]
 
-    return _COMMAND.sub(spell, payload, count=1)
+    changed = _COMMAND.sub(spell, payload, count=1)
+    return changed if changed != payload else _ANY_COMMAND.sub(spell, payload, count=1)
 
 
 def cmd_carets(payload: str, rng: random.Random) -> str:
@@ -288,11 +295,16 @@ def cmd_carets(payload: str, rng: random.Random) -> str:
 def shell_ifs(payload: str, rng: random.Random) -> str:
     """The blanks between words as tabs, or those of one plain command as the field separator (POSIX)."""
     if any(char in payload for char in "'\"`\\"):
-        return payload
+        closed = not payload.count("'") % 2 and not payload.count('"') % 2
+        return _outside(_LITERAL, payload, _tabbed) if closed and "\\" not in payload else payload
     is_plain = _COMMAND.search(payload.partition(" ")[0]) and not _is_for_windows(payload)
     if any(char in payload for char in "\n{<>&$(*=") or not is_plain:
         return payload.replace(" ", "\t")
     return payload.replace(" ", rng.choice(("${IFS}", "$IFS$9", "\t")))
+
+
+def _tabbed(part: str) -> str:
+    return part.replace(" ", "\t")
 
 
 _ABSOLUTE = re.compile(r"(?<![\w/:)\]}*?])(?:~|\.{1,2})?/(?!dev/(?:tcp|udp)/|inet/)[\w.+-]+(?:/[\w.+-]+)+")
