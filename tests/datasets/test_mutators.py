@@ -64,6 +64,12 @@ def test_the_literal_that_an_injection_closes_is_not_its_own() -> None:
     assert drawn == {"1 where name='ab' waitfor delay '0:0:5'", "1 where name=('a'+'b') waitfor delay '0:0:5'"}
 
 
+def test_a_doubled_quote_is_not_torn(database: sqlite3.Connection) -> None:
+    drawn = {mutators.sql_string("select 'it''s' ", random.Random(seed)) for seed in range(60)}
+    assert len(drawn) > 3
+    assert {database.execute(text).fetchall()[0][0] for text in drawn} == {"it's"}
+
+
 def test_what_must_stay_as_it_is_in_sql_does() -> None:
     for seed in range(40):
         rng = random.Random(seed)
@@ -84,6 +90,21 @@ def test_sql_in_text_is_closed_behind() -> None:
         assert mutators.standing_in_text(payload, "sqli") == payload
     assert mutators.standing_in_text("whoami", "cmdi") == "; whoami"
     assert mutators.standing_in_text("a|whoami", "cmdi") == "a|whoami"
+    for payload in ("cmd /c dir", "ping -n 9 127.0.0.1", "tasklist", "%COMSPEC:~0,-7%calc", "wh^oami /all"):
+        assert mutators.standing_in_text(payload, "cmdi") == f"& {payload}"
+    for payload in ("Get-Process", "systemctl set-environment A=b", "start-stop-daemon -S -x /bin/sh", "echo cmd=id"):
+        assert mutators.standing_in_text(payload, "cmdi") == f"; {payload}"
+    assert mutators.standing_in_text("--exec=id", "cmdi") == "--exec=id"
+
+
+def test_words_stand_before_sql_only_in_a_literal() -> None:
+    for payload in ("1 or 1=1", "1 union select 'a'", "-1 or name='x'", '1 and "a"="a"', "1;waitfor delay '0:0:5'--"):
+        assert not mutators.may_follow_text(payload, "sqli")
+        for seed in range(60):
+            assert mutators.mutate(payload, "sqli", random.Random(seed))[0] in "1-(N", payload
+    for payload in ("' or 1=1", "x') or 1=1--", '1" or 1=1#', "%27 or 1=1--"):
+        assert mutators.may_follow_text(payload, "sqli")
+    assert mutators.may_follow_text("; id", "cmdi")
 
 
 @pytest.mark.parametrize("command", ["cat /etc/hostname", "ls -la /tmp", "; id", "| uname -a", "ping -c 1 localhost"])
@@ -125,6 +146,47 @@ def test_windows_is_told_nothing_that_only_a_posix_shell_reads() -> None:
             assert mutators.shell_separator(payload, rng) == payload
             plain = mutators.cmd_carets(payload, rng).replace("^", "").lower()
             assert plain == payload.lower()
+
+
+def test_a_document_gets_no_words_beside_it() -> None:
+    payload = '{"host": "a;id"}'
+    for seed in range(60):
+        mutated = mutators.mutate(payload, "cmdi", random.Random(seed))
+        assert mutated.startswith("{")
+        assert mutated.endswith("}")
+
+
+def test_a_rare_program_is_spelled_otherwise_where_a_command_begins() -> None:
+    for payload in ("; highlight --no-doc /a/b", "x|latexmk -f ./a.tex", "$(pinky @/etc/hosts)"):
+        drawn = {mutators.shell_quotes(payload, random.Random(seed)) for seed in range(20)}
+        drawn |= {mutators.shell_empty(payload, random.Random(seed)) for seed in range(20)}
+        assert len(drawn) > 8
+    for payload in ("; while /a/b; do :; done", "see; then go home", "& adplus /crash", "we see /etc/b"):
+        assert mutators.shell_quotes(payload, random.Random(1)) == payload
+
+
+def test_blanks_in_quotes_stay() -> None:
+    assert mutators.shell_ifs("; sh -c 'id -u' x", random.Random(1)) == ";\tsh\t-c\t'id -u'\tx"
+    for payload in ("x'; id -u", 'a"; id -u', "echo a\\ b 'c d'"):
+        assert mutators.shell_ifs(payload, random.Random(1)) == payload
+
+
+def test_a_separator_becomes_another() -> None:
+    drawn = {mutators.shell_separator("; id", random.Random(seed)) for seed in range(40)}
+    assert drawn == {"\n id", "& id", "| id"}
+    for payload in (";; id", ";| id", "a; id"):
+        assert mutators.shell_separator(payload, random.Random(1)) == payload
+    assert mutators.shell_separator("\nid", random.Random(1)) == ";id"
+
+
+def test_posix_is_told_nothing_that_only_windows_reads() -> None:
+    for payload in ("a%0d%0aid", "?cmd=id", "; systemctl set-environment A=b", "; start-stop-daemon -S -x /bin/sh",
+                    "; tmux new-session -d", "; while read cmd; do $cmd; done", "; add-apt-repository ppa:a/b",
+                    "; aws sts get-caller-identity", "; invoke-rc.d x start"):  # fmt: skip
+        for seed in range(40):
+            assert mutators.cmd_carets(payload, random.Random(seed)) == payload
+    drawn = {mutators.shell_quotes("a%0d%0aid; tmux new-session -d", random.Random(seed)) for seed in range(40)}
+    assert len(drawn) > 2
 
 
 def test_slashes_of_paths_only() -> None:

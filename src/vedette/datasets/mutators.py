@@ -20,7 +20,7 @@ _SQL_WORDS = re.compile(
     r"substring|ascii|version|database|user|as|xor|div|true|false|distinct|count|cast|convert|if)\b",
     re.IGNORECASE,
 )
-_STRING = re.compile(r"'[^'\\]*'")
+_STRING = re.compile(r"'(?:[^'\\]|'')*'")
 _NUMBER = re.compile(r"(?<![\w.'\"#@%&$!])(\d{1,9})(?![\w.'\"%])")
 _CONSTANT_NUMBERS = re.compile(
     r"(?i)(?:order|group)\W*by|limit|delay|offset|fetch|interval|top\b|\bas\s+\w+\s*\(|"
@@ -29,7 +29,7 @@ _CONSTANT_NUMBERS = re.compile(
 
 
 _BEFORE_LITERAL = re.compile(
-    r"(?i)(?:[=(,<>|+]|\b(?:like|and|or|in|then|select|when|else|where|not|between|escape|regexp|rlike|ilike|glob|is|"
+    r"(?i)(?:[=(,<>|+&]|\b(?:like|and|or|in|then|select|when|else|where|not|between|escape|regexp|rlike|ilike|glob|is|"
     r"delay|time|outfile|dumpfile|infile|exec|execute|immediate|interval|date|as|separator|from|to|[xs]p_\w+))\s*\Z"
 )
 # Where only a literal may stand, or one with a letter before it that says what it holds.
@@ -124,11 +124,11 @@ def sql_string(payload: str, rng: random.Random) -> str:
     start = _end_of_the_outer_literal(payload)
 
     def spell(match: re.Match[str]) -> str:
-        body = match[0][1:-1]
-        if len(body) < 2 or rng.random() < 0.5 or _ONLY_LITERAL.search(_before(match)):
+        signs = re.findall(r"''|[^']", match[0][1:-1])  # a doubled quote is one sign
+        if len(signs) < 2 or rng.random() < 0.5 or _ONLY_LITERAL.search(_before(match)):
             return match[0]
-        cut = rng.randint(1, len(body) - 1)
-        return f"('{body[:cut]}'{glue}'{body[cut:]}')"
+        cut = rng.randint(1, len(signs) - 1)
+        return f"('{''.join(signs[:cut])}'{glue}'{''.join(signs[cut:])}')"
 
     out, last = [payload[:start]], start
     for match in _STRING.finditer(payload, start):
@@ -196,8 +196,15 @@ _COMMAND = re.compile(
     r"whois|tcpdump|sftp|curlie|aria2c|axel|lynx|w3m|gdb|strace|nohup|setsid|uniq|wc|tmux|sqlite3|mysql|psql|rpm|dpkg|yum|dnf)"
     r"(?![\w='\"(])"
 )
+# Any other program where a command begins, told by a path of POSIX among what follows.
+_ANY_COMMAND = re.compile(
+    r"(?:\A|(?<=[;&|`])|(?<=[;&|] )|(?<=\$\()|(?<=[<>]\())"
+    r"(?!(?:if|then|else|elif|do|done|for|while|until|case|esac|in|function|select|time|coproc)\b)"
+    r"[a-z][a-z0-9_]{2,19}(?=[ \t](?:[\w=-]{1,30}[ \t]){0,2}@?(?:file:/)?(?:[~.]{0,2}/[\w.-]{1,30}/|[~.]{1,2}/\w))"
+)
 _WINDOWS = re.compile(
-    r"(?i)(?<![\w/.$'\"\\=^-])(ipconfig|systeminfo|tasklist|taskkill|certutil|bitsadmin|powershell|cmd|rundll32|regsvr32|mshta|"
+    r"(?i)(?<![\w/.$'\"\\=^-])(ipconfig|systeminfo|tasklist|taskkill|certutil|bitsadmin|powershell|rundll32|regsvr32|mshta|"
+    r"cmd(?=\.exe|\s*[,;]?/|\s*\Z)|"
     r"wmic|schtasks|netsh|msiexec|cscript|wscript|forfiles|vssadmin|nltest|icacls|wevtutil|msbuild|installutil|"
     r"cmstp|odbcconf|esentutl|xcopy|robocopy|findstr|driverquery|quser|cmdkey|gpresult|getmac|bcdedit|auditpol|nbtstat|"
     r"tracert|pathping|dsquery|eventvwr|fsutil|msconfig|diskpart|takeown|wbadmin|fltmc|fodhelper|computerdefaults|"
@@ -211,18 +218,31 @@ _ALSO_WINDOWS = re.compile(
     r"query|attrib|start|more|ftp|find)(?![\w='\"(^:.\\-])"
 )
 _CMDLET = re.compile(
-    r"(?i)\b(?:get|invoke|new|set|start|stop|add|remove|import|enable|disable|out|select|where|foreach)-[a-z]{3,30}\b"
+    r"(?i)(?<![\w./-])(?:get|invoke|new|set|start|stop|add|remove|import|enable|disable|out|select|where|foreach)-"
+    r"(?!shell\b)[a-z]{3,30}\b(?!-)"
 )
-# What cmd.exe or PowerShell is to read, which know none of a POSIX shell's expansions.
-_FOR_WINDOWS = re.compile(
-    r"(?i)\b[a-z]:\\|%[\w~:,\-]+%|\bcmd\b|powershell|\.(?:exe|dll|msi|ps1|bat|vbs|cpl)\b|\bping -n\b|\s/[a-z]\b(?!/)|"
-    r"\b(?:get|invoke|new|set|start|stop|add|remove|import|enable|disable|out|select|where|foreach)-[a-z]{3}"
+# Programs whose commands have names of the same shape.
+_NO_POWERSHELL = re.compile(
+    r"\b(?:(?:system|hostname|timedate|locale|login|machine|kube)ctl|tmux|aws|gcloud|az|git|cargo|npm|dotnet)\b"
 )
+# What cmd.exe is to read, which knows none of a POSIX shell's expansions.
+_FOR_CMD = re.compile(
+    r"(?i)\b[a-z]:\\|%(?!(?!cd)[0-9a-f]{2}%)[a-z]\w*(?:\(x86\))?(?::~[\d,-]+)?%|(?<![\w$.=/?&-])cmd(?![\w='\"\])};:.-])|"
+    r"powershell|\.(?:exe|dll|msi|ps1|bat|vbs|cpl)\b|\bping -n\b|\s/[a-z]\b(?!/)|[a-z]\^[a-z]"
+)
+
+
+def _is_powershell(payload: str) -> bool:
+    return bool(_CMDLET.search(payload)) and not _NO_POWERSHELL.search(payload)
+
+
+def _is_for_windows(payload: str) -> bool:
+    return bool(_FOR_CMD.search(payload)) or _is_powershell(payload)
 
 
 def shell_quotes(payload: str, rng: random.Random) -> str:
     """Command words broken by empty quotes or backslashes, which the shell removes (POSIX, quote removal)."""
-    if "'" in payload or '"' in payload or "`" in payload or _FOR_WINDOWS.search(payload):
+    if "'" in payload or '"' in payload or "`" in payload or _is_for_windows(payload):
         return payload
     style = rng.randrange(4)
 
@@ -232,12 +252,12 @@ def shell_quotes(payload: str, rng: random.Random) -> str:
         return (f"{word[:cut]}''{word[cut:]}", f'{word[:cut]}""{word[cut:]}', f"{word[:cut]}\\{word[cut:]}",
                 f"'{word}'")[style]  # fmt: skip
 
-    return _COMMAND.sub(spell, payload)
+    return _ANY_COMMAND.sub(spell, _COMMAND.sub(spell, payload))
 
 
 def shell_empty(payload: str, rng: random.Random) -> str:
     """A command word broken by an expansion that is empty: `$@`, `$*`, an unset variable, an empty substitution."""
-    if any(char in payload for char in "'\"`\\") or _FOR_WINDOWS.search(payload):
+    if any(char in payload for char in "'\"`\\") or _is_for_windows(payload):
         return payload
     gap = rng.choice(("$@", "$*", "${" + primitives.letters(rng) + "}", "$()", "``"))
 
@@ -245,7 +265,8 @@ def shell_empty(payload: str, rng: random.Random) -> str:
         cut = rng.randint(1, len(match[0]) - 1)
         return match[0][:cut] + gap + match[0][cut:]
 
-    return _COMMAND.sub(spell, payload, count=1)
+    changed = _COMMAND.sub(spell, payload, count=1)
+    return changed if changed != payload else _ANY_COMMAND.sub(spell, payload, count=1)
 
 
 def cmd_carets(payload: str, rng: random.Random) -> str:
@@ -253,7 +274,7 @@ def cmd_carets(payload: str, rng: random.Random) -> str:
 
     PowerShell takes the case alone.
     """
-    if _CMDLET.search(payload):
+    if _is_powershell(payload):
         return _CMDLET.sub(lambda match: _mixed(match[0], rng), payload)
     if '"' in payload:
         return payload
@@ -268,17 +289,22 @@ def cmd_carets(payload: str, rng: random.Random) -> str:
         return f"{match[0][:cut]}^{match[0][cut:]}"
 
     payload = _WINDOWS.sub(spell, payload)
-    return _ALSO_WINDOWS.sub(spell, payload) if _FOR_WINDOWS.search(payload) else payload
+    return _ALSO_WINDOWS.sub(spell, payload) if _is_for_windows(payload) else payload
 
 
 def shell_ifs(payload: str, rng: random.Random) -> str:
     """The blanks between words as tabs, or those of one plain command as the field separator (POSIX)."""
     if any(char in payload for char in "'\"`\\"):
-        return payload
-    is_plain = _COMMAND.search(payload.partition(" ")[0]) and not _FOR_WINDOWS.search(payload)
+        closed = not payload.count("'") % 2 and not payload.count('"') % 2
+        return _outside(_LITERAL, payload, _tabbed) if closed and "\\" not in payload else payload
+    is_plain = _COMMAND.search(payload.partition(" ")[0]) and not _is_for_windows(payload)
     if any(char in payload for char in "\n{<>&$(*=") or not is_plain:
         return payload.replace(" ", "\t")
     return payload.replace(" ", rng.choice(("${IFS}", "$IFS$9", "\t")))
+
+
+def _tabbed(part: str) -> str:
+    return part.replace(" ", "\t")
 
 
 _ABSOLUTE = re.compile(r"(?<![\w/:)\]}*?])(?:~|\.{1,2})?/(?!dev/(?:tcp|udp)/|inet/)[\w.+-]+(?:/[\w.+-]+)+")
@@ -293,11 +319,11 @@ def shell_path(payload: str, rng: random.Random) -> str:
 
 
 def shell_separator(payload: str, rng: random.Random) -> str:
-    """A leading `;` as a newline, and the reverse."""
-    if _FOR_WINDOWS.search(payload):
+    """A leading `;` as another sign that ends a command, and a leading newline as `;`."""
+    if _is_for_windows(payload):
         return payload
-    if payload.startswith(";"):
-        return "\n" + payload[1:]
+    if payload.startswith(";") and payload[1:].lstrip()[:1] not in (";", "&", "|", "#", ")", "}"):
+        return rng.choice("\n&&||") + payload[1:]
     return ";" + payload[1:] if payload.startswith("\n") else payload
 
 
@@ -486,25 +512,46 @@ WHOLE = frozenset("traversal redirect ssrf deser xxe upload shellshock nosqli gr
 """What attacks as a whole value only: a path, an address or a document with words before it is none any more."""
 
 
+def is_whole(payload: str, attack_class: str) -> bool:
+    """Tell whether words beside `payload` would leave no attack: by its family, or since it is a JSON document."""
+    return attack_class in WHOLE or payload.startswith(('{"', '["'))
+
+
 def mutate(payload: str, attack_class: str, rng: random.Random) -> str:
     """Return another spelling of `payload` that means the same to what it attacks: one to three mutations."""
     operators = MUTATORS.get(attack_class, ())
     if operators:
         for operator in rng.sample(operators, k=min(len(operators), rng.randint(1, 3))):
             payload = operator(payload, rng)
-    if attack_class not in WHOLE and rng.random() < 0.2:
-        payload = rng.choice(_PAD)(standing_in_text(payload, attack_class), rng)
+    if not is_whole(payload, attack_class) and rng.random() < 0.2:
+        pad = rng.choice(_PAD) if may_follow_text(payload, attack_class) else pad_behind
+        payload = pad(standing_in_text(payload, attack_class), rng)
     return payload
 
 
 _RUNS_ALONE = re.compile(r"[;|&\n`]|\$\(|<\(|%(?:0a|0d|26|3b|7c|60)", re.IGNORECASE)
 _CLOSED = re.compile(r"--|#|/\*|;\s*\Z")
+_A_COMMENT = re.compile(r"/\*[^*]*\*/")
+_ANY_QUOTE = re.compile(r"['\"]|%(?:25)*2[27]")
+
+
+def may_follow_text(payload: str, attack_class: str) -> bool:
+    """Tell whether words may stand before `payload`: before SQL only where it breaks out of a literal."""
+    if attack_class != "sqli":
+        return True
+    quote = _ANY_QUOTE.search(payload)
+    return quote is not None and not _BEFORE_LITERAL.search(_A_COMMENT.sub(" ", payload[: quote.start()]))
 
 
 def standing_in_text(payload: str, attack_class: str) -> str:
-    """Return what acts as `payload` does with other text around: SQL ends with a comment, a command is told apart."""
-    if attack_class == "cmdi" and not _RUNS_ALONE.search(payload):
-        return "; " + payload
+    """Return what acts as `payload` does with other text around: SQL ends with a comment, a command is told apart.
+
+    cmd.exe takes `&` for what `;` is to other shells.
+    """
+    if attack_class == "cmdi":
+        if payload.startswith("-") or _RUNS_ALONE.search(payload):  # an option stands among other arguments
+            return payload
+        return ("& " if _FOR_CMD.search(payload) or _WINDOWS.search(payload) else "; ") + payload
     if attack_class != "sqli" or _CLOSED.search(payload):
         return payload
     # A literal that is open at the end takes the text up.

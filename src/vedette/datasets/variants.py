@@ -9,7 +9,7 @@ from urllib.parse import quote_plus
 
 from vedette.datasets import encoders, primitives
 from vedette.datasets.generate import generate_benign
-from vedette.datasets.mutators import WHOLE, mutate, standing_in_text
+from vedette.datasets.mutators import WHOLE, is_whole, may_follow_text, mutate, standing_in_text
 
 _ENCODINGS = (0, 0, 0, 1, 1, 2)
 _PADDED = 0.3  # how many get harmless text around
@@ -26,9 +26,11 @@ def varied(value: str, attack_class: str, rng: random.Random) -> dict[str, Any]:
     """
     value = mutate(value, attack_class, rng)
     if rng.random() < _PADDED:
-        if attack_class in WHOLE:
+        if is_whole(value, attack_class):
             return _between_harmless_text(value, rng)
-        value = _in_harmless_text(standing_in_text(value, attack_class), rng)
+        before, behind = _harmless_text(rng)
+        lead = f"{before} " if may_follow_text(value, attack_class) else ""
+        value = f"{lead}{standing_in_text(value, attack_class)} {behind}"
         return encoders.place(value, rng, location=rng.choice(_LONG_PLACES))
     whole = attack_class in WHOLE
     location = encoders.usual_location(attack_class, rng) if whole else rng.choice(encoders.LOCATIONS)
@@ -36,11 +38,6 @@ def varied(value: str, attack_class: str, rng: random.Random) -> dict[str, Any]:
         of = encoders.UNDONE_BY_SERVERS if whole else tuple(encoders.ENCODERS)
         value, _ = encoders.encode(value, rng, layers=rng.choice(_ENCODINGS), of=of)
     return encoders.place(value, rng, location=location)
-
-
-def _in_harmless_text(value: str, rng: random.Random) -> str:
-    before, behind = _harmless_text(rng)
-    return f"{before} {value} {behind}"
 
 
 def _between_harmless_text(value: str, rng: random.Random) -> dict[str, Any]:
