@@ -96,7 +96,27 @@ _TAILS = (
 
 
 def graphql_document(rng: random.Random) -> str:
-    """Return a GraphQL fragment, an operation, or both, as a client library would send it."""
+    """Return a GraphQL fragment, an operation, or both, as a client library would send it, at times in its JSON."""
+    text = _operation(rng)
+    return _in_json(text, rng) if rng.random() < 0.15 else text
+
+
+def _in_json(text: str, rng: random.Random) -> str:
+    """The body of a POST: the operation with its variables and its name, alone or in a batch."""
+    body: dict[str, object] = {"query": text}
+    if rng.random() < 0.7:
+        values = (str(rng.randint(1, 999)), rng.randint(1, 99), rng.choice(_WORDS), True, {rng.choice(_WORDS): 1})
+        names = rng.sample(("id", "first", "input", "i", "slug", "after", "where", "q", "locale"), rng.randint(0, 3))
+        body["variables"] = {name: rng.choice(values) for name in names}
+    if rng.random() < 0.4:
+        body["operationName"] = rng.choice((None, rng.choice(_ROOTS).title() + "Query"))
+    if rng.random() < 0.3:
+        body = dict(reversed(body.items()))
+    separators = rng.choice((None, (",", ":")))
+    return json.dumps([body] if rng.random() < 0.1 else body, separators=separators)
+
+
+def _operation(rng: random.Random) -> str:
     name = rng.choice(_WORDS).title() + rng.choice(_WORDS).title()
     fragment = f"fragment {name} on {name}{rng.choice(('', '_v2', 'Type'))}{{{_selection(rng, 3)}}}"
     draw = rng.random()
@@ -131,8 +151,7 @@ def _plain(rng: random.Random) -> str:
         roots.append(f"{rng.choice(_ROOTS)} {_tree(rng, 1, space)}")
     title = f" {rng.choice(('Get', 'List', 'Find', 'Load', ''))}{rng.choice(_ROOTS).title()}" if kind else ""
     head = kind + rng.choice(("", title)) + (" " if kind and space else "")
-    text = f"{head}{{{space}{(space or ' ').join(roots)}{space}}}"
-    return f'{{"query":{json.dumps(text)}}}' if rng.random() < 0.1 else text
+    return f"{head}{{{space}{(space or ' ').join(roots)}{space}}}"
 
 
 def _argument(rng: random.Random) -> str:
