@@ -144,10 +144,17 @@ def _plain(rng: random.Random) -> str:
         root, tree = f"{rng.choice(_VERBS)}{thing}{opening}{given}{close}", ""
     else:
         arguments = ", ".join(_argument(rng) for _ in range(rng.choice((1, 1, 1, 2, 2, 3))))
+        if rng.random() < 0.3:  # what most ask for: one by its number or its name
+            colon, number = rng.choice((": ", ":")), rng.randint(1, 9999)
+            arguments = "id" + colon + rng.choice((str(number % 99), str(number), f'"{number}"', "$id"))
         root, tree = rng.choice(_ROOTS) + (f"({arguments})" if rng.random() < 0.6 else ""), ""
     tree = tree or _tree(rng, rng.choice((0, 0, 1, 1, 2)), space)
     roots = [f"{root}{rng.choice((' ', space))}{tree}"]
-    if rng.random() < 0.15:
+    if rng.random() < 0.06:  # two of a kind side by side
+        names = rng.choice((("a", "b"), ("left", "right"), ("first", "second"), ("old", "new"), ("one", "two")))
+        thing, given = rng.choice(_ROOTS), rng.sample(range(1, 99), 2)
+        roots = [f"{name}: {thing}(id: {number}) {tree}" for name, number in zip(names, given, strict=True)]
+    elif rng.random() < 0.15:
         roots.append(f"{rng.choice(_ROOTS)} {_tree(rng, 1, space)}")
     title = f" {rng.choice(('Get', 'List', 'Find', 'Load', ''))}{rng.choice(_ROOTS).title()}" if kind else ""
     head = kind + rng.choice(("", title)) + (" " if kind and space else "")
@@ -221,7 +228,11 @@ def _tree(rng: random.Random, depth: int, space: str) -> str:
         parts.append(f"{rng.choice(_LEAVES)}({_argument(rng)})")
     if rng.random() < 0.08:
         parts.append(f"... on {rng.choice(_THINGS)} {_tree(rng, 0, space)}")
-    if depth:
+    if depth and rng.random() < 0.2:  # a connection, as relays ask for it
+        given = rng.choice(("", f"({rng.choice(('first', 'last'))}: {rng.randint(1, 100)})", f"({_argument(rng)})"))
+        inner = f"{{{space}node {_tree(rng, depth - 1, space)}{space}}}"
+        parts.append(f"{rng.choice(_BRANCHES)}{given} {{{space}edges {inner}{space}}}")
+    elif depth:
         branch = rng.choice(_BRANCHES) + (f"({_argument(rng)})" if rng.random() < 0.15 else "")
         parts.append(f"{branch}{rng.choice((' ', space))}{_tree(rng, depth - 1, space)}")
     if rng.random() < 0.08:
