@@ -151,9 +151,9 @@ def _plain(rng: random.Random) -> str:
     tree = tree or _tree(rng, rng.choice((0, 0, 1, 1, 2)), space)
     roots = [f"{root}{rng.choice((' ', space))}{tree}"]
     if rng.random() < 0.06:  # two of a kind side by side
-        names = rng.choice((("a", "b"), ("left", "right"), ("first", "second"), ("old", "new"), ("one", "two")))
-        thing, given = rng.choice(_ROOTS), rng.sample(range(1, 99), 2)
-        roots = [f"{name}: {thing}(id: {number}) {tree}" for name, number in zip(names, given, strict=True)]
+        pair = rng.choice((("a", "b"), ("left", "right"), ("first", "second"), ("old", "new"), ("one", "two")))
+        thing = rng.choice(_ROOTS)
+        roots = [f"{name}: {thing}(id: {rng.randint(1, 99)}) {tree}" for name in pair]
     elif rng.random() < 0.15:
         roots.append(f"{rng.choice(_ROOTS)} {_tree(rng, 1, space)}")
     title = f" {rng.choice(('Get', 'List', 'Find', 'Load', ''))}{rng.choice(_ROOTS).title()}" if kind else ""
