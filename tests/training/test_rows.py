@@ -10,7 +10,7 @@ import pytest
 from vedette.model.detector_config import CLASSES
 from vedette.parsing.pipeline import ParsingPipeline
 from vedette.tokenization.http_tokenizer import HTTPTokenizer
-from vedette.training.corpus import Bag, Example, examples_of, is_copy, place_value, split_keys
+from vedette.training.corpus import Bag, Example, examples_of, home_of, is_copy, place_value, split_keys
 from vedette.training.rows import Rows, Sampler, pad, rows_of
 
 TOKENIZER = HTTPTokenizer.train(["union select", "harmless words here", "alert ( 1 )"] * 3, 500, 32)
@@ -166,3 +166,14 @@ def test_headers_hold_what_they_can_as_it_is_and_escape_the_rest() -> None:
     placed = [place_value(value, rng) for value in ("a' or 1=1", "a\nb") for _ in range(4000)]
     texts = {text for request in placed for name, text in request.headers if name in ("Referer", "Accept")}
     assert {"a' or 1=1", "a%27%20or%201%3D1", "a%0Ab"} == texts
+
+
+def test_options_with_a_dollar_stand_as_names_of_parameters_too() -> None:
+    rng = random.Random(4)
+    homes = [home_of("benign", "$deltatoken", rng) for _ in range(200)]
+    assert 40 <= homes.count("option") <= 120
+    assert "option" not in {
+        home_of(*drawn, rng) for drawn in (("benign", "$where"), ("nosqli", "$top")) for _ in range(99)
+    }
+    fields = ParsingPipeline().parse(place_value("$deltatoken", rng, "option")).fields
+    assert any(field.value == "$deltatoken" for field in fields)

@@ -20,18 +20,19 @@ from functools import cache
 from vedette.datasets import primitives
 from vedette.datasets.grammar import Grammar, load_grammar
 
-MAX_CHARS = 600
-"""No value is longer; longer ones are cut wherever that falls, as logs and windows cut theirs."""
+MAX_CHARS = 2400
+"""No value is longer; longer ones are cut wherever that falls, as logs and windows cut theirs, most of them sooner."""
 
 GRAMMARS = ("common", "prose", "markup", "code", "web", "query", "sites", "docs", "more", "apps", "scripts", "apis",
-            "services", "manual", "files", "wide")  # fmt: skip
+            "services", "manual", "files", "wide", "dialects")  # fmt: skip
 """The grammar files, each named after its prefix `benign_`."""
 
 _TOPICS = ("prose", "names", "markup", "code", "web", "query", "sites", "docs", "more", "apps", "scripts", "apis",
-           "services", "manual", "files", "wide")  # fmt: skip
-_TOPIC_WEIGHTS = (20, 8, 11, 14, 16, 11, 10, 8, 9, 18, 34, 34, 46, 38, 6, 100)
+           "services", "manual", "files", "wide", "dialects")  # fmt: skip
+_TOPIC_WEIGHTS = (20, 8, 11, 14, 16, 11, 10, 8, 9, 18, 34, 34, 46, 38, 6, 100, 150)
 _DOCUMENT_TOPICS = ("markup blk snip code js other conf help json log prose program langsrc plaintag docbit svbit "
-                    "mentry jline").split()  # fmt: skip
+                    "mentry jline dlman dltmpl dldiagram dltalk dlbody dlwire").split()  # fmt: skip
+_USUAL_CHARS, _LONG_SHARE = 600, 0.25
 _BLOB_SHARE = 0.18
 _JOIN_SHARE = 0.06
 _WRAP_SHARE = 0.06
@@ -61,7 +62,7 @@ def generate(rng: random.Random) -> str:
             text = _wrapped(text, rng)
         elif chance < _JOIN_SHARE + _WRAP_SHARE + _CUT_SHARE:
             text = text[rng.randint(0, len(text) // 2) :]
-    return text[:MAX_CHARS]
+    return text[: MAX_CHARS if rng.random() < _LONG_SHARE else _USUAL_CHARS]
 
 
 @cache
@@ -215,12 +216,25 @@ def _token(rng: random.Random) -> str:
 
 def _deflated(rng: random.Random) -> str:
     """A sign-on request or a state as it travels in a query: deflated, then base64; or what is seen of it unpacked."""
-    text = benign_grammar().draw(rng, rng.choice(("samldoc", "samldoc", "wsdoc", "json", "panelq"))).encode()
+    topics = ("samldoc", "dlsaml", "dlsaml", "wsdoc", "json", "panelq")
+    text = benign_grammar().draw(rng, rng.choice(topics)).encode()
+    if rng.random() < 0.35:  # as forms carry it
+        return base64.b64encode(text).decode()
     packed = zlib.compress(text)
     raw = rng.choice((packed[2:-4], packed[2:-4], packed))
     if rng.random() < 0.15:
         return raw.decode("latin-1")
     return (base64.urlsafe_b64encode if rng.random() < 0.3 else base64.b64encode)(raw).decode()
+
+
+def _query_in_json(rng: random.Random) -> str:
+    """A body that holds a query, a filter or a message of some small language among its other members."""
+    text = benign_grammar().draw(rng, "dialects")
+    members: dict[str, object] = {primitives.ident(rng): primitives.benign_value(rng) for _ in range(rng.randint(0, 2))}
+    members[rng.choice(("query", "filter", "expr", "q", "where", "search", "value", primitives.ident(rng)))] = text
+    members |= {primitives.ident(rng): rng.choice((rng.randrange(100), True, None)) for _ in range(rng.randint(0, 2))}
+    body = rng.choice((members, members, [members], {primitives.ident(rng): [members]}))
+    return json.dumps(body, ensure_ascii=rng.random() < 0.5, separators=rng.choice((None, (",", ":"))))
 
 
 def _escaped_slashes(rng: random.Random) -> str:
@@ -284,7 +298,7 @@ def _sensor_noise(rng: random.Random) -> str:
     alphabet = rng.choice(_SENSOR_ALPHABETS)
     if rng.random() < 0.3:
         alphabet = "".join(rng.sample(alphabet, rng.randint(min(8, len(alphabet)), len(alphabet))))
-    size = rng.choice((rng.randint(4, 30), rng.randint(30, 200), rng.randint(200, 600), MAX_CHARS))
+    size = rng.choice((rng.randint(4, 30), rng.randint(30, 200), rng.randint(200, 600), _USUAL_CHARS))
     text = "".join(rng.choices(alphabet, k=size))
     style = rng.random()
     if style < 0.12:
@@ -410,5 +424,5 @@ _SHAPES: tuple[Shape, ...] = (
     _mojibake, _json_tree, _json_tree,
     *(_sensor_noise,) * 14, _bang_cookie, _broken_letter, _broken_letter, _php_scalars, _php_scalars, _php_scalars,
     _framework_state, _framework_state, _deflated, _deflated, _deflated,
-    *(_escaped_slashes,) * 5,
+    *(_escaped_slashes,) * 5, *(_query_in_json,) * 5,
 )  # fmt: skip

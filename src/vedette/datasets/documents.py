@@ -48,12 +48,26 @@ _VERBS = (
     "add create update like follow submit rate mark save rename move archive publish subscribe join vote star".split()
 )
 _THINGS = "Todo Post Comment Review Task Item Note Event Ticket Product Message Issue Draft List Label Vote".split()
-# What accounts and carts are asked for: the words are those of attacks, what is asked is not.
-_ACCOUNT_VERBS = (
-    "login signIn signUp signup register authenticate logout refreshToken forgotPassword resetPassword verifyEmail "
-    "changePassword createUser updateUser updateProfile inviteUser createAccount tokenCreate customerAccessTokenCreate "
-    "requestPasswordReset confirmAccount addToCart removeFromCart checkout createOrder cancelOrder deletePost"
-).split()
+# What accounts and carts are asked for, and what is given: the words are those of attacks, what is asked is not.
+_ACCOUNT = (
+    ("login signIn authenticate tokenCreate customerAccessTokenCreate createSession logIn loginUser",
+     ("email password", "username password", "email password rememberMe", "user pass", "email code")),
+    ("signUp signup register createUser createAccount customerCreate registerUser",
+     ("email password", "name email password", "username email password", "firstName lastName email password")),
+    ("forgotPassword requestPasswordReset customerRecover sendResetEmail resendCode", ("email", "username")),
+    ("resetPassword confirmAccount changePassword setPassword customerReset",
+     ("token password", "token newPassword", "oldPassword newPassword", "code password")),
+    ("verifyEmail refreshToken activateAccount tokenVerify verifyCode acceptInvite", ("token", "refreshToken", "code")),
+    ("updateUser updateProfile updateMe inviteUser customerUpdate saveSettings",
+     ("name", "id name", "id email", "firstName lastName", "name phone", "username", "email")),
+    ("addToCart removeFromCart updateCart cartLinesAdd createOrder addItem checkout",
+     ("id quantity", "sku quantity", "cartId quantity", "productId quantity", "sku qty", "cartId", "code")),
+    ("logout deletePost cancelOrder unfollow removeItem archiveTask deleteComment closeIssue signOut",
+     ("", "id", "id")),
+)  # fmt: skip
+_GIVEN_TO = {"email": "email", "user": "login", "username": "login", "quantity": "count", "qty": "count", "id": "id",
+             "cartId": "id", "productId": "id", "token": "token", "refreshToken": "token", "code": "code",
+             "sku": "sku", "rememberMe": "flag"}  # fmt: skip
 _ACCOUNT_LEAVES = (
     "token", "accessToken", "refreshToken", "expiresIn", "success", "ok", "message", "status", "user { id }",
     "user { id email }", "user { id name email }", "errors { field message }", "customerUserErrors { code message }",
@@ -82,15 +96,35 @@ _TAILS = (
 
 
 def graphql_document(rng: random.Random) -> str:
-    """Return a GraphQL fragment, an operation, or both, as a client library would send it."""
+    """Return a GraphQL fragment, an operation, or both, as a client library would send it, at times in its JSON."""
+    text = _operation(rng)
+    return _in_json(text, rng) if rng.random() < 0.15 else text
+
+
+def _in_json(text: str, rng: random.Random) -> str:
+    """The body of a POST: the operation with its variables and its name, alone or in a batch."""
+    body: dict[str, object] = {"query": text}
+    if rng.random() < 0.7:
+        values = (str(rng.randint(1, 999)), rng.randint(1, 99), rng.choice(_WORDS), True, {rng.choice(_WORDS): 1})
+        names = rng.sample(("id", "first", "input", "i", "slug", "after", "where", "q", "locale"), rng.randint(0, 3))
+        body["variables"] = {name: rng.choice(values) for name in names}
+    if rng.random() < 0.4:
+        body["operationName"] = rng.choice((None, rng.choice(_ROOTS).title() + "Query"))
+    if rng.random() < 0.3:
+        body = dict(reversed(body.items()))
+    separators = rng.choice((None, (",", ":")))
+    return json.dumps([body] if rng.random() < 0.1 else body, separators=separators)
+
+
+def _operation(rng: random.Random) -> str:
     name = rng.choice(_WORDS).title() + rng.choice(_WORDS).title()
     fragment = f"fragment {name} on {name}{rng.choice(('', '_v2', 'Type'))}{{{_selection(rng, 3)}}}"
     draw = rng.random()
-    if draw < 0.35:
-        return _plain(rng)
     if draw < 0.5:
+        return _plain(rng)
+    if draw < 0.6:
         return fragment
-    if draw < 0.75:
+    if draw < 0.8:
         return _with_arguments(rng)
     operation = rng.choice(_DOCUMENTS).format(name=name, word=rng.choice(_WORDS), fields=_selection(rng, 3))
     return rng.choice((operation, f"{operation} {fragment}"))
@@ -100,11 +134,8 @@ def _plain(rng: random.Random) -> str:
     """An operation without variables, as people type it and as static pages and scripts send it."""
     space = rng.choice((" ", " ", "", "\n  "))
     kind = rng.choice(("", "", "query", "query", "query", "mutation", "mutation", "subscription"))
-    if kind == "mutation" and rng.random() < 0.5:
-        given = ", ".join(_credential(rng) for _ in range(rng.randint(1, 3)))
-        opening, close = rng.choice((("(", ")"), ("(", ")"), ("(input: {", "})")))
-        leaves = " ".join(rng.sample(_ACCOUNT_LEAVES, rng.randint(1, 3)))
-        root, tree = f"{rng.choice(_ACCOUNT_VERBS)}{opening}{given}{close}", f"{{{space}{leaves}{space}}}"
+    if kind == "mutation" and rng.random() < 0.6:
+        root, tree = _account(rng), f"{{{space}{' '.join(rng.sample(_ACCOUNT_LEAVES, rng.randint(1, 3)))}{space}}}"
     elif kind == "mutation":
         thing = rng.choice(_THINGS)
         close = ")" if rng.random() < 0.5 else "})"
@@ -113,15 +144,21 @@ def _plain(rng: random.Random) -> str:
         root, tree = f"{rng.choice(_VERBS)}{thing}{opening}{given}{close}", ""
     else:
         arguments = ", ".join(_argument(rng) for _ in range(rng.choice((1, 1, 1, 2, 2, 3))))
+        if rng.random() < 0.3:  # what most ask for: one by its number or its name
+            colon, number = rng.choice((": ", ":")), rng.randint(1, 9999)
+            arguments = "id" + colon + rng.choice((str(number % 99), str(number), f'"{number}"', "$id"))
         root, tree = rng.choice(_ROOTS) + (f"({arguments})" if rng.random() < 0.6 else ""), ""
     tree = tree or _tree(rng, rng.choice((0, 0, 1, 1, 2)), space)
     roots = [f"{root}{rng.choice((' ', space))}{tree}"]
-    if rng.random() < 0.15:
+    if rng.random() < 0.06:  # two of a kind side by side
+        pair = rng.choice((("a", "b"), ("left", "right"), ("first", "second"), ("old", "new"), ("one", "two")))
+        thing = rng.choice(_ROOTS)
+        roots = [f"{name}: {thing}(id: {rng.randint(1, 99)}) {tree}" for name in pair]
+    elif rng.random() < 0.15:
         roots.append(f"{rng.choice(_ROOTS)} {_tree(rng, 1, space)}")
     title = f" {rng.choice(('Get', 'List', 'Find', 'Load', ''))}{rng.choice(_ROOTS).title()}" if kind else ""
     head = kind + rng.choice(("", title)) + (" " if kind and space else "")
-    text = f"{head}{{{space}{(space or ' ').join(roots)}{space}}}"
-    return f'{{"query":{json.dumps(text)}}}' if rng.random() < 0.1 else text
+    return f"{head}{{{space}{(space or ' ').join(roots)}{space}}}"
 
 
 def _argument(rng: random.Random) -> str:
@@ -139,23 +176,68 @@ def _argument(rng: random.Random) -> str:
     return name + colon + value
 
 
-def _credential(rng: random.Random) -> str:
-    word, other = rng.choice(_WORDS), rng.choice(_WORDS)
-    name, value = rng.choice(
-        (("email", f'"{word}@{other}.com"'), ("email", f'"{word}.{other}@mail.org"'), ("username", f'"{word}{other}"'),
-         ("password", f'"{word.title()}{rng.randint(1, 9999)}!"'), ("password", f'"{other}"'),
-         ("name", f'"{word.title()}"'), ("quantity", str(rng.randint(1, 5))),
-         ("token", f'"{rng.randbytes(8).hex()}"'), ("refreshToken", f'"{rng.randbytes(12).hex()}"'),
-         ("code", f'"{rng.randint(1000, 999999)}"'), ("id", str(rng.randint(1, 999))),
-         ("newPassword", f'"{word}-{other}"'), ("email", "$email"), ("password", "$password"), ("input", "$input"))
-    )  # fmt: skip
-    return f"{name}{rng.choice((': ', ': ', ':'))}{value}"
+def _account(rng: random.Random) -> str:
+    """A call that logs in, signs up, or changes an account or a cart, with its arguments."""
+    verbs, givens = rng.choice(_ACCOUNT)
+    names, colon = rng.choice(givens).split(), rng.choice((": ", ": ", ":"))
+    if not names:
+        return rng.choice(verbs.split())
+    are_variables = rng.random() < 0.2
+    given = rng.choice((", ", ", ", ",", " ")).join(
+        f"{name}{colon}{f'${name}' if are_variables else _given(name, rng)}" for name in names
+    )
+    opening, close = rng.choice((("(", ")"),) * 3 + (("(input: {", "})"), ("(input:{", "})"), ("(data: {", "})")))
+    return f"{rng.choice(verbs.split())}{opening}{given}{close}"
+
+
+def _given(argument: str, rng: random.Random) -> str:
+    word, other, number = rng.choice(_WORDS), rng.choice(_WORDS), rng.randint(1, 9999)
+    text = rng.choice(
+        (f"{word.title()}{number}!", f"{word}-{other}", f"{word}{number}", other, f"{number}{word.upper()}")
+    )
+    match _GIVEN_TO.get(argument):
+        case "email":
+            name = rng.choice((word, f"{word}.{other}", f"{word}{number}"))
+            return f'"{name}@{other}.{rng.choice(("com", "org", "io"))}"'
+        case "login":
+            return f'"{rng.choice((f"{word}{other}", f"{word}{number}", f"{word}_{other}"))}"'
+        case "count":
+            return str(rng.randint(1, 9))
+        case "id":
+            return rng.choice(
+                (str(number), f'"{number}"', f'"{rng.randbytes(6).hex()}"', f'"gid://shop/{word.title()}/{number}"')
+            )
+        case "token":
+            return f'"{rng.choice((rng.randbytes(8).hex(), rng.randbytes(12).hex(), f"{word}{number}"))}"'
+        case "code":
+            return f'"{rng.randint(1000, 999999)}"'
+        case "sku":
+            return f'"{word[:2].upper()}-{number}"'
+        case "flag":
+            return "true"
+    return f'"{text}"'
 
 
 def _tree(rng: random.Random, depth: int, space: str) -> str:
     parts = rng.sample(_LEAVES, rng.choice((1, 1, 2, 2, 3, 4, 5)))
-    if depth:
-        parts.append(f"{rng.choice(_BRANCHES)}{rng.choice((' ', space))}{_tree(rng, depth - 1, space)}")
+    if rng.random() < 0.2:  # what everybody asks for
+        parts = rng.choice(
+            (["name"], ["id"], ["id", "name"], ["title"], ["__typename"], ["name", "appearsIn"], ["text"])
+        )
+    if rng.random() < 0.1:
+        parts.append(f"{rng.choice(_LEAVES)}({_argument(rng)})")
+    if rng.random() < 0.08:
+        parts.append(f"... on {rng.choice(_THINGS)} {_tree(rng, 0, space)}")
+    if depth and rng.random() < 0.2:  # a connection, as relays ask for it
+        given = rng.choice(("", f"({rng.choice(('first', 'last'))}: {rng.randint(1, 100)})", f"({_argument(rng)})"))
+        inner = f"{{{space}node {_tree(rng, depth - 1, space)}{space}}}"
+        parts.append(f"{rng.choice(_BRANCHES)}{given} {{{space}edges {inner}{space}}}")
+    elif depth:
+        branch = rng.choice(_BRANCHES) + (f"({_argument(rng)})" if rng.random() < 0.15 else "")
+        parts.append(f"{branch}{rng.choice((' ', space))}{_tree(rng, depth - 1, space)}")
+    if rng.random() < 0.08:
+        parts.append(rng.choice(("pageInfo { hasNextPage endCursor }", "edges { node { id } }", "totalCount",
+                                 "nodes { id name }", "stargazers { totalCount }", "edges { cursor }")))  # fmt: skip
     return f"{{{space}{(space or ' ').join(parts)}{space}}}"
 
 

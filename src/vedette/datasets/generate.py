@@ -46,7 +46,7 @@ _ATTACKS: dict[str, Generator] = {
     "graphql": graphql.generate, "upload": upload.generate, "ssrf": ssrf.generate, "redirect": redirect.generate,
 }  # fmt: skip
 _HARMLESS_SHARE = 0.4
-_DOCUMENT_SHARE = 0.12
+_DOCUMENT_SHARE = 0.15
 
 
 def generate_benign(rng: random.Random) -> str:

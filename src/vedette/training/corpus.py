@@ -51,7 +51,7 @@ _HEADERS = (
 )
 _AS_IT_IS = 0.5  # share of values that a header can hold and gets without escapes, as applications read it
 _RAW, _UNESCAPED = 0.15, "&=;/?:@$,'()*!|<>\"{}[]`"  # scanners escape no more than the request line needs
-_AS_TARGET, _AS_AGENT, _AS_FILE, _AS_REFERER = 0.35, 0.6, 0.5, 0.7
+_AS_TARGET, _AS_AGENT, _AS_FILE, _AS_REFERER, _AS_OPTION = 0.35, 0.6, 0.5, 0.7, 0.4
 _FILE_NAME = re.compile(
     r"[^/\\\r\n\0\"<>]{1,120}\.(?:jpe?g|png|gif|webp|heic|tiff|avif|pdf|docx?|odt|pptx|xlsx?|ods|csv|txt|zip|mp[34]|mov|wav)\Z",
     re.I,
@@ -62,6 +62,8 @@ _DEVELOPED = re.compile(
     r"https?://(?:localhost|(?:127|10|192\.168)\.[\d.]+|0\.0\.0\.0|[\w.-]+\.(?:local|localhost|lan|test|internal))"
     r"(?::\d+)?(?:[/?#]\S*)?\Z"
 )
+# Options that interfaces name with a dollar stand as names of parameters, where Mongo's operators stand too.
+_OPTION = re.compile(r"\$(?!(?:all|comment|expr|function|ne|regex|type|where)\Z)[a-z][\w./-]{2,40}\Z", re.I)
 _MUTATED = 0.4  # share of generated attacks that are mutated as well
 _ENCODED = 0.2  # share of generated and of harmless values that are encoded once more
 _LAYERS = (0, 0, 0, 1, 1, 2)  # encodings around a collected attack in other words
@@ -93,11 +95,15 @@ class Bag(msgspec.Struct, array_like=True):
 def place_value(value: str, rng: random.Random, home: str | None = None) -> HTTPRequest:
     """Put a bare value into one slot of an otherwise empty request, mostly encoded so that decoding gives it back.
 
-    `home` is the header it belongs in, "filename" for the name of an uploaded file or "target" for what is itself a
-    path, with or without a query; None draws a place.
+    `home` is the header it belongs in, "filename" for the name of an uploaded file, "option" for the name of a
+    parameter or "target" for what is itself a path, with or without a query; None draws a place.
     """
     if home == "target":
         return HTTPRequest("GET", quote(value, safe="/?&=;:,!$()*'~+@", errors="surrogatepass"))
+    if home == "option":
+        return HTTPRequest(
+            "GET", f"/?{quote(value, safe='$/')}{rng.choice(('', '=', '=1', '=true', f'={rng.choice(_NAMES)}'))}"
+        )
     if home == "filename":
         name = value.replace('"', "%22").replace("\r", "%0d").replace("\n", "%0a")
         part = f'--q\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n1\r\n--q--\r\n'
@@ -258,6 +264,8 @@ def home_of(label: str, value: str, rng: random.Random) -> str | None:
         return "target"
     if label == BENIGN and _AGENT.match(value) and rng.random() < _AS_AGENT:
         return "User-Agent"
+    if label == BENIGN and _OPTION.match(value) and rng.random() < _AS_OPTION:
+        return "option"
     if label == BENIGN and _FILE_NAME.match(value) and rng.random() < _AS_FILE:
         return "filename"
     if label == BENIGN and _DEVELOPED.match(value) and rng.random() < _AS_REFERER:
