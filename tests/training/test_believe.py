@@ -99,6 +99,11 @@ def case(text: str, **record: Any) -> tuple[dict[str, Any], list[tuple[str, str]
             "plain GraphQL",
         ),
         (
+            case("@type", **VALUE, **{"class": "deser", "source": "generated/"}),
+            case("@type", **VALUE, **{"class": "deser"}),
+            "no injection in it",
+        ),
+        (
             case("# CVE-2020-12345 \u2014 a server may run code", **VALUE, **{"class": "codei"}),
             case("; id # CVE-2020-12345", **VALUE, **{"class": "cmdi"}),
             "prose about an attack",

@@ -237,6 +237,10 @@ _GRAPHQL_SPREAD = re.compile(r"\.\.\.\s*(?!on\b)(\w+)", re.IGNORECASE)
 _GRAPHQL_DEPTH, _GRAPHQL_REPEATS = 7, 8
 
 
+# Keys of objects that harmless documents have as well: of what is generated nothing else was read there.
+_COMMON_KEY = re.compile(r"(?:@(?:type|class|id|c)|\$(?:type|class|set|unset|id|value)|__type|_class)\Z")
+
+
 def _plain_graphql(text: str) -> bool:
     depth = deepest = 0
     for sign in re.findall(r"[{}]", text):
@@ -428,6 +432,8 @@ def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str
         return "probe for a file"
     if source.startswith(_FRAGMENT_SOURCES) and _FRAGMENT.search(str(record.get("value") or "")):
         return "fragment of a payload"
+    if source == GENERATED and texts and all(map(_COMMON_KEY.match, texts)):
+        return "no injection in it"
     value = str(record.get("value") or "")
     if label == "graphql" and source != GENERATED and all(map(_plain_graphql, texts or [value])):  # as in a header
         return "plain GraphQL"
