@@ -31,7 +31,7 @@ from vedette.training.rows import Rows, Sampler
 from vedette.training.train import Log, TrainPlan, attack_candidates, attack_rows, candidates, hardest, hardest_attacks
 
 _FORK = multiprocessing.get_context("fork")  # the rows are not copied
-STREAMS = 2  # models that learn at the same time on a card
+STREAMS = 4  # models that learn at the same time on a card
 _HARD_AT = (0.12, 0.25, 0.4, 0.55, 0.7, 0.85)  # shares of the teachers' time
 _MOMENTS, _TINY = (0.9, 0.98), 1e-8
 _SOURCES = 3  # processes that draw for one student
