@@ -32,8 +32,8 @@ field. Before it blocks on a site, let it watch (`mode: monitor`) and look at wh
   commands and code in fields of developers' tools raise more false alarms than browsing does: see API traffic.
 """
 _FOLDS = """\
-These are not figures of the shipped weights, which trained on every attack source. {folds} models, of this
-recipe or of what it was before its last change ([experiments.md](experiments.md)), {steps} steps long, each
+These are not figures of the shipped weights, which trained on every attack source. {folds} models of this
+recipe ([experiments.md](experiments.md)), {steps} steps long, each
 left out a quarter of the sites and API collections and a group of attack sources, and judged these; each is
 calibrated by what the others left out, and their scores are pooled: {attacks:,} attacks and {benign:,} harmless
 whole requests. The folds' models have no early exit. Copies of training attacks are removed after decoding, numbers,
@@ -126,18 +126,13 @@ def _held_out(report: dict[str, Any]) -> str:
 
 def _continued(training: dict[str, Any]) -> str:
     """What the shipped weights went through beside the recipe."""
-    told = []
-    if more := training.get("continued"):
-        told.append(
-            f"The shipped weights began as those of {more['from']} and learned what that run had left out in "
-            f"{more['steps']:,} more batches of {more['batch']:,}"
-        )
-    if steps := training.get("plan", {}).get("refine_steps"):
-        told.append(
-            f"Once grammars and labels had changed, the shipped weights went on for {steps:,} batches, and the "
-            "folds' models went on too"
-        )
-    return f"{'. '.join(told)}; [training.md](training.md) tells how.\n" if told else ""
+    steps = training.get("plan", {}).get("refine_steps")
+    if not steps:
+        return ""
+    return (
+        f"Once grammars and labels had changed, the shipped weights went on for {steps:,} batches, and the folds'\n"
+        "models went on too; [training.md](training.md) tells how.\n"
+    )
 
 
 def _measure(row: dict[str, Any]) -> tuple[str, ...]:
