@@ -30,7 +30,8 @@ UI_CALL = (
 )
 # Halves of attacks and whole statements or commands, which harmless text must not hold either.
 HALVES = re.compile(
-    r"javascript:\s*(?!void(?:\(0\)|\(null\)| 0)|;|v?\d+\.)[^\s\"]|(?:\.\.[/\\]){2,}(?!\.\.[/\\]|" + FRONT_END + ")"
+    r"javascript:\s*(?!(?:void(?:\(0\)|\(null\)| 0))?;*(?=[\s\"'\\<,)}\]]|\Z)|v?\d+(?:\.\d+)+)[^\s\"]"
+    r"|(?:\.\.[/\\]){2,}(?!\.\.[/\\]|" + FRONT_END + ")"
     r"|\son(?:error|load|click|focus|mouseover)\s*=\s*(?!" + UI_CALL + r")[\"'\w]"
     r"|\bselect\s[\w*, \"]{1,40}\sfrom\s+[\w\"`]+\s+where\s(?!a = ')|\binsert\s+into\s+\w+\s*(?:\(|values)"
     r"|\bdelete\s+from\s+\w+\s+where\b|\bunion\s+(?:all\s+)?select\s+(?:\d|null\b|'|\w+,)"

@@ -161,7 +161,7 @@ def test_a_rare_program_is_spelled_otherwise_where_a_command_begins() -> None:
         drawn = {mutators.shell_quotes(payload, random.Random(seed)) for seed in range(20)}
         drawn |= {mutators.shell_empty(payload, random.Random(seed)) for seed in range(20)}
         assert len(drawn) > 8
-    for payload in ("; while /a/b; do :; done", "see; then go home", "& adplus /crash", "we see /etc/b"):
+    for payload in ("; while /a/b; do :; done", "see; then go home", "& adplus /crash", "they see /etc/b/c"):
         assert mutators.shell_quotes(payload, random.Random(1)) == payload
 
 
@@ -174,6 +174,10 @@ def test_blanks_in_quotes_stay() -> None:
 def test_a_separator_becomes_another() -> None:
     drawn = {mutators.shell_separator("; id", random.Random(seed)) for seed in range(40)}
     assert drawn == {"\n id", "& id", "| id"}
+    assert {mutators.shell_separator(";v=ls;$v", random.Random(seed)) for seed in range(40)} == {
+        "\nv=ls;$v",
+        "&v=ls;$v",
+    }
     for payload in (";; id", ";| id", "a; id"):
         assert mutators.shell_separator(payload, random.Random(1)) == payload
     assert mutators.shell_separator("\nid", random.Random(1)) == ";id"

@@ -62,6 +62,7 @@ def test_it_learns_what_is_new_and_keeps_what_it_knew(student: AnomalyDetector, 
     assert (after[40:120] > 1.0).all()
     assert (after[:40] < 0.0).all()
     assert len(lines) == refine.LOOKS
+    assert len(refiner.sampler.hard_attacks)
     assert set(refiner.sampler.hard_attacks) <= set(range(80, 160))  # generated attacks only
 
 

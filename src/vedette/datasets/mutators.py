@@ -198,7 +198,7 @@ _COMMAND = re.compile(
 )
 # Any other program where a command begins, told by a path of POSIX among what follows.
 _ANY_COMMAND = re.compile(
-    r"(?:\A|(?<=[;&|`])|(?<=[;&|] )|(?<=\$\()|(?<=[<>]\())"
+    r"(?:\A(?=.*[;&|\n])|(?<=[;&|`])|(?<=[;&|] )|(?<=\$\()|(?<=[<>]\())"
     r"(?!(?:if|then|else|elif|do|done|for|while|until|case|esac|in|function|select|time|coproc)\b)"
     r"[a-z][a-z0-9_]{2,19}(?=[ \t](?:[\w=-]{1,30}[ \t]){0,2}@?(?:file:/)?(?:[~.]{0,2}/[\w.-]{1,30}/|[~.]{1,2}/\w))"
 )
@@ -318,12 +318,17 @@ def shell_path(payload: str, rng: random.Random) -> str:
     return _ABSOLUTE.sub(lambda match: re.sub(r"(?<=\w)/(?=\w)", way, match[0]), payload)
 
 
+_ASSIGNMENT = re.compile(r"(?:export\s+)?\w+=")
+
+
 def shell_separator(payload: str, rng: random.Random) -> str:
     """A leading `;` as another sign that ends a command, and a leading newline as `;`."""
     if _is_for_windows(payload):
         return payload
-    if payload.startswith(";") and payload[1:].lstrip()[:1] not in (";", "&", "|", "#", ")", "}"):
-        return rng.choice("\n&&||") + payload[1:]
+    command = payload[1:].lstrip()
+    if payload.startswith(";") and command[:1] not in (";", "&", "|", "#", ")", "}"):
+        # What is assigned in a pipe is gone behind it.
+        return rng.choice("\n&" if _ASSIGNMENT.match(command) else "\n&&||") + payload[1:]
     return ";" + payload[1:] if payload.startswith("\n") else payload
 
 

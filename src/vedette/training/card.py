@@ -31,7 +31,7 @@ from vedette.training.rows import Rows, Sampler
 from vedette.training.train import Log, TrainPlan, attack_candidates, attack_rows, candidates, hardest, hardest_attacks
 
 _FORK = multiprocessing.get_context("fork")  # the rows are not copied
-STREAMS = 4  # models that learn at the same time on a card
+_STREAMS = 4  # models that learn at the same time on a card
 _HARD_AT = (0.12, 0.25, 0.4, 0.55, 0.7, 0.85)  # shares of the teachers' time
 _MOMENTS, _TINY = (0.9, 0.98), 1e-8
 _SOURCES = 3  # processes that draw for one student
@@ -96,9 +96,7 @@ class Source:
 class Learner:
     """One model on the card: weights, moments and averaged weights as vectors, and its step as a graph."""
 
-    def __init__(
-        self, start: Tensor, shape: Shape, device: str, loss: Loss, weight_decay: float, stream: Any = None
-    ) -> None:
+    def __init__(self, start: Tensor, shape: Shape, device: str, loss: Loss, weight_decay: float, stream: Any) -> None:
         self._device, self._loss, self._weight_decay, self._stream = device, loss, weight_decay, stream
         self._weights = start.to(device).clone().requires_grad_(True)
         self._moments = torch.zeros(2, len(start), device=device)
@@ -148,15 +146,16 @@ class Learner:
         with torch.cuda.stream(self._stream):
             self._blob.copy_(blob, non_blocking=True)
             self._rates.copy_(rates, non_blocking=True)
+            if self._device == "cuda":
+                self._copied[turn] = torch.cuda.Event()  # type: ignore[no-untyped-call]
+                self._copied[turn].record()
             if self._graph is None:
                 self._compute()
-                return
-            self._copied[turn] = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            self._copied[turn].record()
-            self._graph.replay()
+            else:
+                self._graph.replay()
 
     def mean_loss(self) -> float:
-        """Of all steps so far; not finite once one was not."""
+        """Of about all steps so far, as the card may be at work on some; not finite once one was not."""
         return float(self._total) / max(1, self.steps)
 
     def _compute(self) -> None:
@@ -243,9 +242,7 @@ class _Model:
 class CardTrainer:
     """Trains the runs of one plan, all of detectors of one shape. Its functions are compiled on construction."""
 
-    def __init__(
-        self, plan: TrainPlan, vocab_size: int, log: Log, *, tokens_per_row: int = 56, streams: int = STREAMS
-    ) -> None:
+    def __init__(self, plan: TrainPlan, vocab_size: int, log: Log, *, tokens_per_row: int = 56) -> None:
         self._plan, self._log = plan, log
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         config = DetectorConfig(vocab_size, plan.max_tokens, plan.d_model, plan.n_layers, plan.n_heads, plan.d_ff)
@@ -258,7 +255,7 @@ class CardTrainer:
         self._student_loss: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] = self._by_teachers
         self._streams: list[Any] = [None]
         if self._device == "cuda":
-            self._streams = [torch.cuda.Stream() for _ in range(streams)]  # type: ignore[no-untyped-call]
+            self._streams = [torch.cuda.Stream() for _ in range(_STREAMS)]  # type: ignore[no-untyped-call]
             torch.set_float32_matmul_precision("high")
             self._label_loss = torch.compile(self._by_labels, dynamic=False)
             self._tell = torch.compile(self._told, dynamic=False)

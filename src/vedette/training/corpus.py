@@ -63,7 +63,9 @@ _DEVELOPED = re.compile(
     r"(?::\d+)?(?:[/?#]\S*)?\Z"
 )
 # Options that interfaces name with a dollar stand as names of parameters, where Mongo's operators stand too.
-_OPTION = re.compile(r"\$(?!(?:all|comment|expr|function|ne|regex|type|where)\Z)[a-z][\w./-]{2,40}\Z", re.I)
+_OPTION = re.compile(
+    r"\$(?!(?:all|and|comment|exists|expr|function|gte|lte|ne|nin|nor|not|regex|type|where)\Z)[a-z][\w.-]{2,40}\Z", re.I
+)
 _MUTATED = 0.4  # share of generated attacks that are mutated as well
 _ENCODED = 0.2  # share of generated and of harmless values that are encoded once more
 _LAYERS = (0, 0, 0, 1, 1, 2)  # encodings around a collected attack in other words

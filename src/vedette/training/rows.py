@@ -3,7 +3,7 @@
 One row is what the model sees at once: context ids, then at most ``max_tokens`` of text. Batches draw attacks and
 harmless rows half and half; attack classes by the square root of their number, and within a class generated and
 collected examples likewise, at most three fifths of them collected; harmless rows at random over their origins and,
-two in five, from those that the model last found hardest; so, at most one in seven, are attacks that grammars made.
+two in five, from those that the model last found hardest; so, up to three in twenty, are attacks that grammars made.
 """
 
 from __future__ import annotations

@@ -222,7 +222,7 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
-        self.sampler.hard, self.sampler.hard_attacks = state["hard"].numpy(), state["hard_attacks"].numpy()
+        self.sampler.hard, self.sampler.hard_attacks = (state[name].cpu().numpy() for name in ("hard", "hard_attacks"))
         self.sampler.rng = np.random.default_rng([self.plan.seed, self.step])
         if state["decided"]:
             self.decide_bags()
