@@ -50,7 +50,7 @@ class Tolerance:
 
 _ROUNDING = Tolerance(1e-3, 1e-3, 1.0)
 _FIXED_POINT = Tolerance(0.05, 0.01, 0.999)
-_INT8 = Tolerance(1.5, 0.05, 0.99)
+_INT8 = Tolerance(0.75, 0.05, 0.99)
 TOLERANCES = {variant.name: _INT8 if variant.quantization == "int8" else _ROUNDING for variant in VARIANTS} | {
     "native": _FIXED_POINT
 }
