@@ -28,7 +28,7 @@ DRAWS = 500
 # Packed or hexadecimal pickles, CouchDB's paths, addresses that decode to plain ones and the like are not read.
 ALLOWED = {
     "upload": 0.02, "ssrf": 0.012, "redirect": 0.03, "xss": 0.01, "nosqli": 0.01, "crlf": 0.008,
-    "deser": 0.04, "traversal": 0.016, "codei": 0.006, "sqli": 0.006,
+    "deser": 0.04, "traversal": 0.014, "codei": 0.006, "sqli": 0.006,
 }  # fmt: skip
 PIPELINE = ParsingPipeline()
 
