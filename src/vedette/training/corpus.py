@@ -104,7 +104,7 @@ def place_value(value: str, rng: random.Random, home: str | None = None) -> HTTP
         return HTTPRequest("GET", quote(value, safe="/?&=;:,!$()*'~+@", errors="surrogatepass"))
     if home == "option":
         return HTTPRequest(
-            "GET", f"/?{quote(value, safe='$/')}{rng.choice(('', '=', '=1', '=true', f'={rng.choice(_NAMES)}'))}"
+            "GET", f"/?{quote(value, safe='$')}{rng.choice(('', '=', '=1', '=true', f'={rng.choice(_NAMES)}'))}"
         )
     if home == "filename":
         name = value.replace('"', "%22").replace("\r", "%0d").replace("\n", "%0a")
