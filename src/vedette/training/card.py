@@ -28,7 +28,7 @@ from vedette.model.detector_config import DetectorConfig, attack_indexes
 from vedette.training.distil import AVERAGED, NOISE, WARM_UP, WEIGHT_DECAY, distance, said
 from vedette.training.packed import IGNORED, FlatWeights, Reader, Shape, pack, pack_contexts, unpack
 from vedette.training.rows import Rows, Sampler
-from vedette.training.train import Log, TrainPlan, attack_candidates, attack_rows, candidates, hardest, hardest_attacks
+from vedette.training.train import Log, TrainPlan, attack_rows, find_hardest
 
 _FORK = multiprocessing.get_context("fork")  # the rows are not copied
 _STREAMS = 4  # models that learn at the same time on a card
@@ -331,11 +331,9 @@ class CardTrainer:
             return judged.margins(model.learner.average, indexes)
 
         if kind == "hard":
-            pool = candidates(rows, self._plan, model.hard, rng)
-            model.hard, note = hardest(rows, self._plan, pool, judge(pool))
-            pool = attack_candidates(rows, self._plan, model.hard_attacks, rng)
-            model.hard_attacks, attacks_note = hardest_attacks(pool, judge(pool))
-            note = f"{note}; {attacks_note}"
+            model.hard, model.hard_attacks, note = find_hardest(
+                rows, self._plan, model.hard, model.hard_attacks, judge, rng
+            )
             model.source.tell("hard", model.hard)
             model.source.tell("hard_attacks", model.hard_attacks)
         else:

@@ -26,11 +26,8 @@ from vedette.training.train import (
     Log,
     Progress,
     TrainPlan,
-    attack_candidates,
     attack_margins,
-    candidates,
-    hardest,
-    hardest_attacks,
+    find_hardest,
     save_atomically,
 )
 
@@ -128,11 +125,10 @@ class Refiner:
     def _find_hardest(self) -> None:
         """Keep the harmless rows with the highest margins and the generated attacks with low ones."""
         sampler = self.sampler
-        pool = candidates(self.rows, self.plan, sampler.hard, sampler.rng)
-        sampler.hard, note = hardest(self.rows, self.plan, pool, self._margins(pool))
-        pool = attack_candidates(self.rows, self.plan, sampler.hard_attacks, sampler.rng)
-        sampler.hard_attacks, attacks_note = hardest_attacks(pool, self._margins(pool))
-        self.log(f"step {self.step}: hard rows {note}; {attacks_note}")
+        sampler.hard, sampler.hard_attacks, note = find_hardest(
+            self.rows, self.plan, sampler.hard, sampler.hard_attacks, self._margins, sampler.rng
+        )
+        self.log(f"step {self.step}: hard rows {note}")
 
     def _save(self) -> None:
         state = {

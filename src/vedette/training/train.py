@@ -187,12 +187,11 @@ class Trainer:
     def find_hard(self) -> None:
         """Keep the harmless rows with the highest margins, out of a random sample and those kept before, and the
         generated attacks with low ones."""
-        sampler = self.sampler
-        pool = candidates(self.rows, self.plan, sampler.hard, sampler.rng)
-        sampler.hard, note = hardest(self.rows, self.plan, pool, self.margins(pool))
-        pool = attack_candidates(self.rows, self.plan, sampler.hard_attacks, sampler.rng)
-        sampler.hard_attacks, attacks_note = hardest_attacks(pool, self.margins(pool))
-        self.log(f"hard rows: {note}; {attacks_note}")
+        own = self.sampler
+        own.hard, own.hard_attacks, note = find_hardest(
+            self.rows, self.plan, own.hard, own.hard_attacks, self.margins, own.rng
+        )
+        self.log(f"hard rows: {note}")
 
     def decide_bags(self) -> None:
         """Choose the rows of each bag that attack."""
@@ -237,7 +236,24 @@ def save_atomically(state: dict[str, Any], path: Path) -> None:
     partial.replace(path)
 
 
-def candidates(rows: Rows, plan: TrainPlan, hard: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+def find_hardest(
+    rows: Rows,
+    plan: TrainPlan,
+    hard: NDArray[np.int64],
+    hard_attacks: NDArray[np.int64],
+    judge: Callable[[NDArray[np.int64]], NDArray[np.float32]],
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], str]:
+    """Harmless rows (N,) with the highest log-odds and generated attacks (M,) with low ones, out of random samples and
+    those that were the hardest before (`hard`, `hard_attacks`), and a note. `judge` gives the log-odds of rows."""
+    pool = _candidates(rows, plan, hard, rng)
+    hard, note = _hardest(rows, plan, pool, judge(pool))
+    pool = _attack_candidates(rows, plan, hard_attacks, rng)
+    hard_attacks, attacks_note = _hardest_attacks(pool, judge(pool))
+    return hard, hard_attacks, f"{note}; {attacks_note}"
+
+
+def _candidates(rows: Rows, plan: TrainPlan, hard: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
     """Harmless rows among which the hardest are looked for: a random sample and those that were the hardest before."""
     benign = np.flatnonzero(rows.label == 0)
     sample = rng.choice(benign, min(plan.hard_sample, len(benign)), replace=False)
@@ -245,7 +261,7 @@ def candidates(rows: Rows, plan: TrainPlan, hard: NDArray[np.int64], rng: np.ran
     return pool
 
 
-def hardest(
+def _hardest(
     rows: Rows, plan: TrainPlan, pool: NDArray[np.int64], margins: NDArray[np.float32]
 ) -> tuple[NDArray[np.int64], str]:
     """Rows of `pool` and their log-odds of attack -> those with the highest, and a note.
@@ -260,7 +276,7 @@ def hardest(
     return hard, f"{len(hard)}, margins {top[0]:.1f} .. {top[min(keep, len(top)) - 1]:.1f}"
 
 
-def attack_candidates(
+def _attack_candidates(
     rows: Rows, plan: TrainPlan, hard: NDArray[np.int64], rng: np.random.Generator
 ) -> NDArray[np.int64]:
     """Attacks among which the hardest are looked for: a random sample of those that the grammars made, and those that
@@ -271,7 +287,7 @@ def attack_candidates(
     return np.unique(np.concatenate([sample, hard]))
 
 
-def hardest_attacks(pool: NDArray[np.int64], margins: NDArray[np.float32]) -> tuple[NDArray[np.int64], str]:
+def _hardest_attacks(pool: NDArray[np.int64], margins: NDArray[np.float32]) -> tuple[NDArray[np.int64], str]:
     """Attacks of `pool` and their log-odds -> those that the model is not sure of, and a note."""
     hard: NDArray[np.int64] = pool[(margins < SURE) & (margins > HOPELESS)]
     return hard, f"of {len(pool)} generated attacks {len(hard)} are hard"
