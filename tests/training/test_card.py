@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from tests.training.test_rows import TOKENIZER, example
-from vedette.training.card import CardTrainer
+from vedette.training.card import _HARD_AT, _STUDENTS_HARD_AT, CardTrainer
 from vedette.training.rows import Rows, rows_of
 from vedette.training.train import TrainPlan
 
@@ -36,6 +36,7 @@ def test_runs_train_side_by_side() -> None:
         assert finished.distil_steps
         assert (runs[run].label[finished.hard] == 0).all()
         assert len(finished.hard)
-        assert any(line.startswith(f"{run}: hard") and "of 10 generated attacks" in line for line in lines)
+        looks = [line for line in lines if line.startswith(f"{run}: hard") and "of 10 generated attacks" in line]
+        assert len(looks) == len(_HARD_AT) + len(_STUDENTS_HARD_AT)
         assert all(np.isfinite(weights.detach().numpy()).all() for weights in finished.student.parameters())
     assert any(line.startswith("one: attacks 20") for line in lines)

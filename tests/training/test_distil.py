@@ -11,16 +11,17 @@ import torch
 from tests.training.test_rows import TOKENIZER, example
 from vedette.training.distil import distil
 from vedette.training.rows import Rows, rows_of
-from vedette.training.train import Trainer, TrainPlan, attack_margins
+from vedette.training.train import HOPELESS, SURE, Trainer, TrainPlan, attack_margins
 
 PLAN = TrainPlan(
     max_tokens=32, d_model=24, n_layers=1, n_heads=2, d_ff=32, distil_steps=60, distil_batch=32, distil_rate=3e-3
 )
 
 
-def some_rows() -> Rows:
+def some_rows(origin: str = "attacks/x") -> Rows:
     harmless = [example(f"harmless words {number}", "benign", f"benign/{number % 3}") for number in range(40)]
-    return rows_of([*harmless, *(example(f"union select {number}", "sqli") for number in range(40))], TOKENIZER)
+    attacks = [example(f"union select {number}", "sqli", origin) for number in range(40)]
+    return rows_of([*harmless, *attacks], TOKENIZER)
 
 
 def teacher(rows: Rows, seed: int, lower: float = 0.0) -> Trainer:
@@ -60,6 +61,20 @@ def test_teachers_that_call_harmless_rows_attacks_are_corrected(tmp_path: Path) 
     assert before[harmless].min() > -3.0
     assert after[harmless].mean() < before[harmless].mean() - 0.5
     assert after[attacks].mean() - after[harmless].mean() > before[attacks].mean() - before[harmless].mean() + 0.3
+
+
+def test_teachers_that_are_not_sure_of_attacks_that_grammars_made_are_corrected(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    rows = some_rows("generated/sqli")
+    texts = [rows.read(row) for row in range(len(rows))]
+    teachers = [teacher(rows, 1, lower=4.0), teacher(rows, 2, lower=4.0)]
+    before = attack_margins(teachers[0].average, texts)[40:]
+    assert HOPELESS < np.median(before) < SURE - 2
+    after = attack_margins(distil(teachers, rows, PLAN, tmp_path, print, lambda *told: None), texts)[40:]
+    (tmp_path / "student.pt").unlink()
+    collected = attack_margins(distil(teachers, some_rows(), PLAN, tmp_path, print, lambda *told: None), texts)[40:]
+    assert after.mean() > before.mean() + 1.0
+    assert after.mean() > collected.mean() + 1.0  # the labels of those are not so certain
 
 
 def test_one_teacher_is_the_result(tmp_path: Path) -> None:

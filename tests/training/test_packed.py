@@ -22,7 +22,8 @@ def rows() -> Rows:
 
 
 def drawn(rows: Rows, numbers: range) -> list[Drawn]:
-    return [(rows.contexts[rows.context[n]], rows.text(n), int(rows.label[n])) for n in numbers]
+    sure = rows.made_attacks()
+    return [Drawn(rows.contexts[rows.context[n]], rows.text(n), int(rows.label[n]), bool(sure[n])) for n in numbers]
 
 
 def test_packed_rows_say_what_padded_rows_say(rows: Rows) -> None:
@@ -30,12 +31,14 @@ def test_packed_rows_say_what_padded_rows_say(rows: Rows) -> None:
     model, weights, shape = AnomalyDetector(CONFIG).eval(), FlatWeights(CONFIG), Shape(1280, 80)
     flat = weights.flatten(model)
     some = drawn(rows, range(len(rows)))
-    ids, row, contexts, labels = unpack(torch.from_numpy(pack(shape, some)), shape)
+    ids, row, contexts, labels, certain = unpack(torch.from_numpy(pack(shape, some)), shape)
     packed = Reader(CONFIG, shape.tokens, "cpu").logits(weights.named(flat), ids, row, contexts)
     with torch.no_grad():
-        padded, _ = model(torch.from_numpy(pad([[*context, *text.tolist()] for context, text, _ in some])))
+        padded, _ = model(torch.from_numpy(pad([[*one.context, *one.text.tolist()] for one in some])))
     assert torch.allclose(packed[: len(rows)], padded, atol=1e-4)
     assert labels[: len(rows)].tolist() == rows.label.tolist()
+    assert certain[: len(rows)].tolist() == rows.made_attacks().tolist()
+    assert not certain[len(rows) :].any()
     again = weights.model(flat)
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), model.parameters(), strict=True))
 
@@ -43,7 +46,7 @@ def test_packed_rows_say_what_padded_rows_say(rows: Rows) -> None:
 def test_rows_without_room_are_left_out_and_ignored(rows: Rows) -> None:
     shape = Shape(64, 80)
     blob = pack(shape, drawn(rows, range(len(rows))))
-    _, row, _, labels = unpack(torch.from_numpy(blob), shape)
+    _, row, _, labels, _ = unpack(torch.from_numpy(blob), shape)
     taken = int((labels != IGNORED).sum())
     lengths = np.diff(rows.start)
     assert lengths[:taken].sum() <= 64 < lengths[: taken + 1].sum()

@@ -81,7 +81,7 @@ def test_it_goes_on_where_it_was_cut_off(
     seen: list[int] = []
     Refiner(student, rows, PLAN, 32, tmp_path, lines.append).train(lambda done, *told: seen.append(done))
     assert "resumed at step 8" in lines
-    assert seen == [12, 16, 20, 24, 28, 32]
+    assert seen == list(range(9, 33))
 
 
 def test_what_cannot_be_told_is_left_alone(student: AnomalyDetector, tmp_path: Path) -> None:

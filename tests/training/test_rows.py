@@ -47,10 +47,12 @@ def test_batches_are_half_attacks_within_the_window(rows: Rows) -> None:
     batches = sampler.batches(64)
     labels = []
     for _ in range(16):
-        ids, batch = next(batches)
+        ids, batch, certain = next(batches)
         assert ids.shape[0] == 64
         assert ids.shape[1] <= TOKENIZER.max_tokens
         assert (ids[:, :2] > 0).all()  # two context words
+        assert (batch[certain] == CLASSES.index("xss")).all()  # the generated ones
+        assert certain.sum() == (batch == CLASSES.index("xss")).sum()
         labels += batch.tolist()
     assert labels.count(0) == len(labels) // 2
     assert set(labels) == {0, CLASSES.index("sqli"), CLASSES.index("xss")}
@@ -99,10 +101,11 @@ def test_torn_rows_hold_tokens_of_harmless_rows_only(rows: Rows) -> None:
     sampler = Sampler(rows, np.random.default_rng(3), TOKENIZER.max_tokens, noise=1.0)
     known = {token for row in range(60) for token in rows.text(row).tolist()}
     drawn = [sampler._harmless() for _ in range(300)]
-    assert {label for _, _, label in drawn} == {0}
-    assert all(set(text.tolist()) <= known and 0 < len(text) <= TOKENIZER.max_tokens - 2 for _, text, _ in drawn)
+    assert {one.label for one in drawn} == {0}
+    texts = [one.text.tolist() for one in drawn]
+    assert all(set(text) <= known and 0 < len(text) <= TOKENIZER.max_tokens - 2 for text in texts)
     whole = {tuple(rows.text(row).tolist()) for row in range(60)}
-    assert sum(tuple(text.tolist()) not in whole for _, text, _ in drawn) > 200
+    assert sum(tuple(text) not in whole for text in texts) > 200
 
 
 def test_padding_is_zeros_behind() -> None:

@@ -13,7 +13,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,14 @@ from vedette.model.anomaly_detector import AnomalyDetector
 from vedette.model.detector_config import DetectorConfig, attack_indexes
 from vedette.training.distil import AVERAGED, NOISE, WARM_UP, WEIGHT_DECAY, distance, said
 from vedette.training.packed import IGNORED, FlatWeights, Reader, Shape, pack, pack_contexts, unpack
-from vedette.training.rows import Rows, Sampler
+from vedette.training.rows import Drawn, Rows, Sampler
 from vedette.training.train import Log, TrainPlan, attack_rows, find_hardest
 
 _FORK = multiprocessing.get_context("fork")  # the rows are not copied
 _STREAMS = 4  # models that learn at the same time on a card
-_HARD_AT = (0.12, 0.25, 0.4, 0.55, 0.7, 0.85)  # shares of the teachers' time
+_HARD_AT = (0.12, 0.25, 0.4, 0.55, 0.7, 0.85)  # shares of the teachers' time at which hard rows are looked for,
+_STUDENTS_HARD_AT = (0.1, 0.3, 0.5, 0.7)  # and of the students', who look among
+_STUDENTS_SAMPLE = 4  # times as many
 _MOMENTS, _TINY = (0.9, 0.98), 1e-8
 _SOURCES = 3  # processes that draw for one student
 _TOLD_EVERY_S = 15.0
@@ -218,7 +220,7 @@ class JudgedRows:
 
 @dataclass(slots=True)
 class Finished:
-    """What came of a run: its student on the processor, the harmless rows that its first teacher found hardest, and how
+    """What came of a run: its student on the processor, the harmless rows that it found hardest, and how
     many steps there was time for."""
 
     student: AnomalyDetector
@@ -229,12 +231,12 @@ class Finished:
 
 @dataclass(slots=True)
 class _Model:
-    """A teacher, what draws for it, and what it found hardest."""
+    """A teacher or a student, what draws for it in turn, and what it found hardest."""
 
     run: str
     number: int
     learner: Learner
-    source: Source
+    sources: list[Source]
     hard: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     hard_attacks: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
@@ -275,9 +277,16 @@ class CardTrainer:
         ]
         self._log(f"{len(models)} teachers stand, {time.monotonic() - began:.0f} s")
         self._train_teachers(models, runs, judged, began, (1 - students_share) * seconds)
-        for model in models:
-            model.source.close()
-        return self._train_students(models, runs, began, seconds)
+        students = self._train_students(models, runs, judged, began, seconds)
+        return {
+            student.run: Finished(
+                self._weights.model(student.learner.average),
+                student.hard,
+                models[0].learner.steps,
+                student.learner.steps,
+            )
+            for student in students
+        }
 
     def _learner(self, start: Tensor, loss: Loss, weight_decay: float) -> Learner:
         """A model that is ready to learn, on the next stream."""
@@ -300,7 +309,7 @@ class CardTrainer:
         learner = self._learner(start, self._label_loss, plan.weight_decay)
         rng = np.random.default_rng([plan.seed + number, 1])
         sampler = Sampler(rows, rng, plan.max_tokens, noise=plan.noise[number])
-        return _Model(run, number, learner, Source(sampler, self._shape))
+        return _Model(run, number, learner, [Source(sampler, self._shape)])
 
     def _train_teachers(
         self, models: list[_Model], runs: dict[str, Rows], judged: dict[str, JudgedRows], began: float, until_s: float
@@ -315,74 +324,88 @@ class CardTrainer:
                 _, kind = marks.pop(0)
                 self._wait()
                 for model in models:
-                    self._look(kind, model, runs[model.run], judged[model.run], rng)
+                    self._look(kind, model, runs[model.run], judged[model.run], plan, rng)
             steps = models[0].learner.steps
             rate = plan.learning_rate * min(1.0, (steps + 1) / plan.warm_up) * _cosine(share)
             for model in models:
-                model.learner.step(model.source, rate, plan.average_decay)
+                model.learner.step(model.sources[0], rate, plan.average_decay)
             if time.monotonic() - told_at > _TOLD_EVERY_S:
                 told_at = time.monotonic()
-                loss = np.mean([model.learner.mean_loss() for model in models])
-                self._log(f"{share:.0%}: {steps} steps each, mean loss {loss:.4f}")
-        self._wait()
+                self._log(f"{share:.0%}: {steps} steps each, mean loss {_mean_loss(models):.4f}")
+        self._end(models)
 
-    def _look(self, kind: str, model: _Model, rows: Rows, judged: JudgedRows, rng: np.random.Generator) -> None:
+    def _end(self, models: Sequence[_Model]) -> None:
+        self._wait()
+        for source in (source for model in models for source in model.sources):
+            source.close()
+
+    def _look(
+        self, kind: str, model: _Model, rows: Rows, judged: JudgedRows, plan: TrainPlan, rng: np.random.Generator
+    ) -> None:
+        told: dict[str, NDArray[np.int64]] = {}
+
         def judge(indexes: NDArray[np.int64]) -> NDArray[np.float32]:
             return judged.margins(model.learner.average, indexes)
 
         if kind == "hard":
-            model.hard, model.hard_attacks, note = find_hardest(
-                rows, self._plan, model.hard, model.hard_attacks, judge, rng
-            )
-            model.source.tell("hard", model.hard)
-            model.source.tell("hard_attacks", model.hard_attacks)
+            model.hard, model.hard_attacks, note = find_hardest(rows, plan, model.hard, model.hard_attacks, judge, rng)
+            told = {"hard": model.hard, "hard_attacks": model.hard_attacks}
         else:
-            chosen, note = attack_rows(rows, judge)
-            model.source.tell("attacks", chosen)
+            told["attacks"], note = attack_rows(rows, judge)
+        for source in model.sources:
+            for name, chosen in told.items():
+                source.tell(name, chosen)
         if model.number == 0:
             self._log(f"{model.run}: {kind} {note}")
 
     # -- students --------------------------------------------------------------------------------------------------
 
     def _train_students(
-        self, models: list[_Model], runs: dict[str, Rows], began: float, seconds: float
-    ) -> dict[str, Finished]:
-        plan = self._plan
-        learners: dict[str, Learner] = {}
-        sources: dict[str, list[Source]] = {}
-        for run, rows in runs.items():
-            own = [model for model in models if model.run == run]
-            learner = self._learner(own[0].learner.average, self._taught_by(own), WEIGHT_DECAY)
-            learners[run], sources[run] = learner, []
-            for number in range(_SOURCES):
-                rng = np.random.default_rng([plan.seed, 2, number])
-                sampler = Sampler(rows, rng, plan.max_tokens, own[0].hard, NOISE, own[0].hard_attacks)
-                sampler.decide(np.flatnonzero(rows.label > 0))  # the teachers say which rows of bags attack
-                sources[run].append(Source(sampler, self._shape))
+        self,
+        teachers: Sequence[_Model],
+        runs: dict[str, Rows],
+        judged: dict[str, JudgedRows],
+        began: float,
+        seconds: float,
+    ) -> list[_Model]:
+        plan, rng = self._plan, np.random.default_rng([self._plan.seed, 2])
+        wider = replace(
+            plan, hard_sample=_STUDENTS_SAMPLE * plan.hard_sample, hard_keep=plan.hard_keep / _STUDENTS_SAMPLE
+        )
+        students = [
+            self._student([teacher for teacher in teachers if teacher.run == run], rows) for run, rows in runs.items()
+        ]
         start = time.monotonic()
         left = max(1.0, seconds - (start - began))
         self._log(f"students for {left:.0f} s")
+        marks = list(_STUDENTS_HARD_AT)
         steps, average_decay = 0, 0.9
         while (share := (time.monotonic() - start) / left) < 1:
+            if marks and share >= marks[0]:
+                marks.pop(0)
+                self._wait()
+                for student in students:
+                    self._look("hard", student, runs[student.run], judged[student.run], wider, rng)
             if share > 0.02:
                 average_decay = 1 - 1 / max(10.0, AVERAGED * steps / share)
             rate = plan.distil_rate * min(1.0, (share + 0.001) / WARM_UP) * _cosine(share)
-            for run, learner in learners.items():
-                learner.step(sources[run][steps % _SOURCES], rate, average_decay)
+            for student in students:
+                student.learner.step(student.sources[steps % _SOURCES], rate, average_decay)
             steps += 1
-        self._wait()
-        for one in (source for some in sources.values() for source in some):
-            one.close()
-        self._log(f"{steps} steps, mean loss {np.mean([learner.mean_loss() for learner in learners.values()]):.4f}")
-        return {
-            run: Finished(
-                self._weights.model(learner.average),
-                next(model.hard for model in models if model.run == run),
-                models[0].learner.steps,
-                steps,
-            )
-            for run, learner in learners.items()
-        }
+        self._end(students)
+        self._log(f"{steps} steps, mean loss {_mean_loss(students):.4f}")
+        return students
+
+    def _student(self, teachers: Sequence[_Model], rows: Rows) -> _Model:
+        first, plan = teachers[0], self._plan
+        learner = self._learner(first.learner.average, self._taught_by(teachers), WEIGHT_DECAY)
+        sources = []
+        for number in range(_SOURCES):
+            rng = np.random.default_rng([plan.seed, 2, number])
+            sampler = Sampler(rows, rng, plan.max_tokens, first.hard, NOISE, first.hard_attacks)
+            sampler.decide(np.flatnonzero(rows.label > 0))  # the teachers say which rows of bags attack
+            sources.append(Source(sampler, self._shape))
+        return _Model(first.run, 0, learner, sources, first.hard, first.hard_attacks)
 
     def _taught_by(self, teachers: Sequence[_Model]) -> Loss:
         averages = [teacher.learner.average for teacher in teachers]
@@ -397,34 +420,38 @@ class CardTrainer:
 
     # -- compiled ----------------------------------------------------------------------------------------------------
 
-    def _logits(self, weights: Tensor, blob: Tensor) -> tuple[Tensor, Tensor]:
-        ids, row, contexts, labels = unpack(blob, self._shape)
-        return self._reader.logits(self._weights.named(weights), ids, row, contexts), labels
+    def _logits(self, weights: Tensor, blob: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        ids, row, contexts, labels, certain = unpack(blob, self._shape)
+        return self._reader.logits(self._weights.named(weights), ids, row, contexts), labels, certain
 
     def _by_labels(self, weights: Tensor, blob: Tensor) -> Tensor:
-        logits, labels = self._logits(weights, blob)
+        logits, labels, _ = self._logits(weights, blob)
         return F.cross_entropy(logits, labels, ignore_index=IGNORED, label_smoothing=self._plan.label_smoothing)
 
     def _told(self, weights: Tensor, blob: Tensor) -> tuple[Tensor, Tensor]:
-        logits, _ = self._logits(weights, blob)
+        logits, _, _ = self._logits(weights, blob)
         return said([logits], self._attacks)
 
     def _by_teachers(self, weights: Tensor, blob: Tensor, margin: Tensor, classes: Tensor) -> Tensor:
-        logits, labels = self._logits(weights, blob)
+        logits, labels, certain = self._logits(weights, blob)
         used = (labels != IGNORED).float()
-        apart = distance(logits, margin, classes, labels == 0, self._attacks)
+        apart = distance(logits, margin, classes, labels, certain, self._attacks)
         return (apart * used).sum() / used.sum()
 
     def _run_once(self) -> None:
         """Run each function once, on a batch of nothing much."""
         weights = self._weights.flatten(AnomalyDetector(self._config)).to(self._device).requires_grad_(True)
-        drawn = [([1], np.full(20, 50, np.int16), 1)] * self._shape.rows
+        drawn = [Drawn([1], np.full(20, 50, np.int16), 1, certain=True)] * self._shape.rows
         blob = torch.from_numpy(pack(self._shape, drawn)).to(self._device)
         torch.autograd.grad(self._label_loss(weights, blob), weights)
         with torch.no_grad():
             margin, classes = (part.clone() for part in self._tell(weights.detach(), blob))
         torch.autograd.grad(self._student_loss(weights, blob, margin, classes), weights)
         self._log("compiled")
+
+
+def _mean_loss(models: Sequence[_Model]) -> float:
+    return float(np.mean([model.learner.mean_loss() for model in models]))
 
 
 def _cosine(share: float) -> float:

@@ -3,7 +3,7 @@ a Neural Network", 2015).
 
 What a harmless request never seen before happens to look like to one model is chance: two that differ in nothing but
 their seed rarely alarm on the same. Their mean is steadier than either, and a student of the same size holds it. Where
-both are wrong about a harmless row, the student learns what is true.
+both are wrong about a harmless row, or about an attack that the grammars made, the student learns what is true.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from vedette.model.anomaly_detector import AnomalyDetector
 from vedette.model.detector_config import attack_indexes
 from vedette.training.rows import Rows, Sampler
-from vedette.training.train import Log, Progress, Trainer, TrainPlan
+from vedette.training.train import HOPELESS, SURE, Log, Progress, Trainer, TrainPlan
 
 NOISE = 0.3  # share of harmless rows that are torn apart: the teachers tell what to think of them
 CALM = -3.0  # log-odds that a harmless row is to have at most, whatever the teachers say
@@ -57,10 +57,10 @@ def distil(
     batches, attacks = sampler.batches(plan.distil_batch), attack_indexes(average.config.classes)
     for step in range(plan.distil_steps):
         set_rate(optimizer, plan.distil_rate, step, plan.distil_steps, max(1, int(WARM_UP * plan.distil_steps)))
-        ids, labels = (torch.from_numpy(part).to(first.device) for part in next(batches))
+        ids, labels, certain = (torch.from_numpy(part).to(first.device) for part in next(batches))
         with torch.no_grad():
             margin, classes = said([teacher(ids)[0] for teacher in teachers], attacks)
-        loss = distance(student(ids)[0], margin, classes, labels == 0, attacks).mean()
+        loss = distance(student(ids)[0], margin, classes, labels, certain, attacks).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(student.parameters(), 1.0)
@@ -88,14 +88,19 @@ def said(logits: list[Tensor], attacks: list[int]) -> tuple[Tensor, Tensor]:
     return margin, torch.stack([F.softmax(one, dim=1) for one in logits]).mean(0)
 
 
-def distance(logits: Tensor, margin: Tensor, classes: Tensor, harmless: Tensor, attacks: list[int]) -> Tensor:
+def distance(
+    logits: Tensor, margin: Tensor, classes: Tensor, labels: Tensor, certain: Tensor, attacks: list[int]
+) -> Tensor:
     """How far each of `logits` (B, C) is from what was `said`, in the log-odds of attack and in the classes, (B,).
 
-    Where the teachers call a row that is `harmless` (B,) an attack, they are corrected.
+    By the `labels` (B,) it is corrected where it calls a harmless row an attack, or is not sure of an attack that is
+    `certain` (B,).
     """
-    wrong = harmless & (margin > CALM)
-    margin = margin.masked_fill(wrong, CALM)
-    benign = F.one_hot(torch.zeros_like(wrong, dtype=torch.long), logits.shape[1]).to(classes.dtype)
-    classes = torch.where(wrong.unsqueeze(1), benign, classes)
+    wrong = (labels == 0) & (margin > CALM)
+    unsure = certain & (margin < SURE) & (margin > HOPELESS)
+    margin = margin.masked_fill(wrong, CALM).masked_fill(unsure, SURE)
+    true = (labels.unsqueeze(1) == torch.arange(logits.shape[1], device=labels.device)).to(classes.dtype)
+    share = wrong.to(classes.dtype) + 0.7 * unsure.to(classes.dtype)
+    classes = torch.lerp(classes, true, share.unsqueeze(1))
     of_margin = F.smooth_l1_loss(logits[:, attacks].logsumexp(1), margin, reduction="none")
     return of_margin - (classes * logits.log_softmax(1)).sum(1)

@@ -22,10 +22,8 @@ from torch.nn import functional as F
 from vedette.model.anomaly_detector import AnomalyDetector, EarlyExit
 from vedette.model.detector_config import MASKED, attack_indexes
 from vedette.training.distil import set_rate
-from vedette.training.rows import Rows, Sampler
+from vedette.training.rows import Batch, Rows, Sampler
 from vedette.training.train import Log, Progress, TrainPlan
-
-Batches = Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]
 
 _NOISE = 0.3  # share of harmless rows that are torn apart
 _WARM_UP = 50
@@ -71,7 +69,7 @@ def _fit(
     batches, attacks = sampler.batches(plan.batch), [index - 1 for index in attack_indexes(detector.config.classes)]
     for step in range(plan.exit_steps):
         set_rate(optimizer, plan.exit_rate, step, plan.exit_steps, _WARM_UP)
-        ids, _ = next(batches)
+        ids, _, _ = next(batches)
         with torch.no_grad():
             hidden, odds, masked = detector.read(torch.from_numpy(ids).to(device))
         loss = _distance(head(hidden), odds[..., attacks].logsumexp(-1), masked.squeeze(-1))
@@ -86,12 +84,14 @@ def _fit(
 
 
 @torch.no_grad()
-def _level(head: EarlyExit, detector: AnomalyDetector, batches: Batches, attacks: list[int], below: float) -> float:
+def _level(
+    head: EarlyExit, detector: AnomalyDetector, batches: Iterator[Batch], attacks: list[int], below: float
+) -> float:
     """Shift the guesses so that tokens of harmless rows that leave say together what they would have said; return
     the border that `below` becomes."""
     guessed = said = 0.0
     for _ in range(_LEVELLED):
-        ids, labels = next(batches)
+        ids, labels, _ = next(batches)
         device = head.out.bias.device
         hidden, odds, masked = detector.read(torch.from_numpy(ids[labels == 0]).to(device))
         guesses = head(hidden)

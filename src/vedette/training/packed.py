@@ -4,8 +4,8 @@ Half of a padded batch is padding, and a small model on a large card waits for i
 of a model in one vector, a step is one graph of fixed shape.
 
 A batch of at most B rows and N tokens is one array of 16-bit numbers, the blob: the ids of all texts end to end (N),
-the row of each token (N; B where there is none), the words of each row's context (B, C; 0 where there is none) and the
-labels (B; `IGNORED` for rows that had no room).
+the row of each token (N; B where there is none), the words of each row's context (B, C; 0 where there is none), the
+labels (B; `IGNORED` for rows that had no room) and whether the rows are attacks for certain (B; 0 or 1).
 """
 
 from __future__ import annotations
@@ -40,25 +40,26 @@ class Shape:
     @property
     def size(self) -> int:
         """Numbers of a blob."""
-        return 2 * self.tokens + self.rows * (WORDS + 1)
+        return 2 * self.tokens + self.rows * (WORDS + 2)
 
 
 def pack(shape: Shape, drawn: Sequence[Drawn]) -> NDArray[np.int16]:
     """At most B rows -> their blob. The last ones are left out where the tokens of all have no room."""
     blob = np.zeros(shape.size, np.int16)
     rows = blob[shape.tokens : 2 * shape.tokens]
-    contexts = blob[2 * shape.tokens : -shape.rows].reshape(shape.rows, WORDS)
-    labels = blob[-shape.rows :]
+    contexts = blob[2 * shape.tokens : -2 * shape.rows].reshape(shape.rows, WORDS)
+    labels, certain = blob[-2 * shape.rows :].reshape(2, shape.rows)
     rows[:], labels[:] = shape.rows, IGNORED
-    lengths = np.fromiter((len(text) for _, text, _ in drawn), np.int64, len(drawn))
+    lengths = np.fromiter((len(one.text) for one in drawn), np.int64, len(drawn))
     ends = lengths.cumsum()
     fitting = int(np.searchsorted(ends, shape.tokens, side="right"))
     if fitting:
         total = int(ends[fitting - 1])
-        blob[:total] = np.concatenate([text for _, text, _ in drawn[:fitting]])
+        blob[:total] = np.concatenate([one.text for one in drawn[:fitting]])
         rows[:total] = np.repeat(np.arange(fitting, dtype=np.int16), lengths[:fitting])
-    contexts[:fitting] = pack_contexts([context for context, _, _ in drawn[:fitting]])
-    labels[:fitting] = [label for _, _, label in drawn[:fitting]]
+    contexts[:fitting] = pack_contexts([one.context for one in drawn[:fitting]])
+    labels[:fitting] = [one.label for one in drawn[:fitting]]
+    certain[:fitting] = [one.certain for one in drawn[:fitting]]
     return blob
 
 
@@ -70,11 +71,12 @@ def pack_contexts(contexts: Sequence[Sequence[int]]) -> NDArray[np.int16]:
     return table
 
 
-def unpack(blob: Tensor, shape: Shape) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """A blob -> ids (N,), row of each token (N,), contexts (B, C), labels (B,)."""
+def unpack(blob: Tensor, shape: Shape) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """A blob -> ids (N,), row of each token (N,), contexts (B, C), labels (B,), which rows attack for certain (B,)."""
     n, b = shape.tokens, shape.rows
     whole = blob.long()
-    return whole[:n], whole[n : 2 * n], whole[2 * n : -b].view(b, WORDS), whole[-b:]
+    contexts = whole[2 * n : -2 * b].view(b, WORDS)
+    return whole[:n], whole[n : 2 * n], contexts, whole[-2 * b : -b], whole[-b:].bool()
 
 
 class FlatWeights:

@@ -7,29 +7,18 @@ more often, as in training, and so are the generated attacks that it is least su
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.nn import functional as F
 
 from vedette.model.anomaly_detector import AnomalyDetector
 from vedette.model.detector_config import attack_indexes
 from vedette.training.distil import AVERAGED, WEIGHT_DECAY, distance, said, set_rate
-from vedette.training.rows import Rows, Sampler, pad
-from vedette.training.train import (
-    HOPELESS,
-    SURE,
-    Log,
-    Progress,
-    TrainPlan,
-    attack_margins,
-    find_hardest,
-    save_atomically,
-)
+from vedette.training.rows import Batch, Rows, Sampler
+from vedette.training.train import Log, Progress, TrainPlan, attack_margins, find_hardest, save_atomically
 
 NOISE = 0.2  # share of harmless rows that are torn apart
 RATE = 6e-4
@@ -37,18 +26,6 @@ WARM_UP = 40
 LOOKS = 4  # times at which the hardest rows are looked for
 _GROUPS = 4  # batches that are drawn at once and cut by length
 _KEPT_EVERY = 100  # steps
-
-
-@dataclass
-class _Telling(Sampler):
-    """Tells which attack rows it drew."""
-
-    drawn: list[int] = field(default_factory=list)
-
-    def _attack_row(self, label: int) -> int:
-        row = super()._attack_row(label)
-        self.drawn.append(row)
-        return row
 
 
 class Refiner:
@@ -68,10 +45,8 @@ class Refiner:
         self.optimizer = torch.optim.AdamW(
             self.student.parameters(), RATE, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY
         )
-        self.sampler = _Telling(rows, np.random.default_rng(plan.seed), plan.max_tokens, noise=NOISE)
+        self.sampler = Sampler(rows, np.random.default_rng(plan.seed), plan.max_tokens, noise=NOISE)
         self.sampler.decide(np.flatnonzero(rows.label > 0))  # all rows of bags too: it was told which attack
-        made = rows.is_generated(np.arange(len(rows))) & (rows.bag < 0)
-        self._certain = np.append(made, False)  # the last one stands for rows of no number
         self._attacks = attack_indexes(student.config.classes)
         self.step = 0
 
@@ -79,36 +54,22 @@ class Refiner:
         """Run the remaining steps and return the averaged student."""
         self._resume()
         look = -(-self.steps // (LOOKS * _GROUPS)) * _GROUPS  # steps from one look to the next
+        batches = self.sampler.batches(self.plan.distil_batch, _GROUPS)
         while self.step < self.steps:
             if self.step % look == 0:
                 self._find_hardest()
-            losses = [self._one(cut) for cut in self._draw()]
-            progress(self.step, self.steps, f"loss {sum(losses) / len(losses):.4f}")
-            if self.step % _KEPT_EVERY < _GROUPS:
+            loss = self._one(next(batches))
+            progress(self.step, self.steps, f"loss {loss:.4f}")
+            if self.step % _KEPT_EVERY == 0:
                 self._save()
         return self.average.eval()
 
-    def _draw(self) -> list[list[tuple[list[int], int, int]]]:
-        """The next batches: rows of ids, label, and number of the row, or -1."""
-        size = self.plan.distil_batch
-        self.sampler.drawn.clear()
-        rows = self.sampler.draw(size * _GROUPS)
-        numbers = self.sampler.drawn + [-1] * (len(rows) - len(self.sampler.drawn))
-        told = [([*context, *text.tolist()], label, n) for (context, text, label), n in zip(rows, numbers, strict=True)]
-        told.sort(key=lambda one: len(one[0]))
-        cuts = [told[at : at + size] for at in range(0, len(told), size)]
-        return [cuts[index] for index in self.sampler.rng.permutation(len(cuts))]
-
-    def _one(self, cut: list[tuple[list[int], int, int]]) -> float:
-        ids, labels = torch.from_numpy(pad([one[0] for one in cut])), torch.tensor([one[1] for one in cut])
-        certain = torch.from_numpy(self._certain[[one[2] for one in cut]])
+    def _one(self, batch: Batch) -> float:
+        ids, labels, certain = (torch.from_numpy(part) for part in batch)
         with torch.no_grad():
             margin, classes = said([self.before(ids)[0]], self._attacks)
-        low = certain & (margin < SURE) & (margin > HOPELESS)
-        margin = margin.masked_fill(low, SURE)
-        classes = torch.where(low.unsqueeze(1), 0.7 * F.one_hot(labels, classes.shape[1]) + 0.3 * classes, classes)
         set_rate(self.optimizer, RATE, self.step, self.steps, WARM_UP)
-        loss = distance(self.student(ids)[0], margin, classes, labels == 0, self._attacks).mean()
+        loss = distance(self.student(ids)[0], margin, classes, labels, certain, self._attacks).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)

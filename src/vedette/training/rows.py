@@ -12,6 +12,7 @@ from bisect import bisect
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,10 @@ class Rows:
         found: NDArray[np.bool_] = generated[self.origin[rows]]
         return found
 
+    def made_attacks(self) -> NDArray[np.bool_]:
+        """Which rows are attacks as our own grammars made them, whole: their labels are certain. (N,)."""
+        return (self.label > 0) & (self.bag < 0) & self.is_generated(np.arange(len(self)))
+
     def text(self, row: int) -> NDArray[np.int16]:
         """Text ids of one row."""
         return self.ids[self.start[row] : self.start[row + 1]]
@@ -101,8 +106,21 @@ def rows_of(examples: Sequence[Example], tokenizer: HTTPTokenizer) -> Rows:
     )
 
 
-Drawn = tuple[list[int], NDArray[np.int16], int]
-"""A row as drawn: the ids of its context and of its text, and its label."""
+class Drawn(NamedTuple):
+    """A row as drawn: the ids of its context and of its text, its label, and whether it is an attack for certain."""
+
+    context: list[int]
+    text: NDArray[np.int16]
+    label: int
+    certain: bool
+
+
+class Batch(NamedTuple):
+    """Rows as the model reads them."""
+
+    ids: NDArray[np.int64]  # (B, T)
+    labels: NDArray[np.int64]  # (B,)
+    certain: NDArray[np.bool_]  # (B,) which ones are attacks for certain
 
 
 @dataclass(slots=True)
@@ -119,6 +137,7 @@ class Sampler:
     hard: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     noise: float = 0.0
     hard_attacks: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    _made_attacks: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
     _attacks: dict[int, list[NDArray[np.int64]]] = field(default_factory=dict)
     _collected: dict[int, float] = field(default_factory=dict)  # share of a class's draws from its first pool
     _weights: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))  # how often each attack class is drawn
@@ -128,6 +147,7 @@ class Sampler:
     _by_place: list[NDArray[np.int64]] = field(default_factory=list)  # rows by location and kind of name
 
     def __post_init__(self) -> None:
+        self._made_attacks = self.rows.made_attacks()
         by_origin = defaultdict(list)
         for row in np.flatnonzero(self.rows.label == 0):
             by_origin[int(self.rows.origin[row])].append(row)
@@ -157,15 +177,19 @@ class Sampler:
         ]
         self._weights = np.array(weights) / sum(weights)
 
-    def batches(self, size: int, groups: int = 8) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Yield (ids (B, T), labels (B,)) without end; `groups` batches are drawn at once and cut by length."""
+    def batches(self, size: int, groups: int = 8) -> Iterator[Batch]:
+        """Yield batches without end; `groups` of them are drawn at once and cut by length."""
         while True:
-            drawn = [([*context, *text.tolist()], label) for context, text, label in self.draw(size * groups)]
-            drawn.sort(key=lambda pair: len(pair[0]))
+            drawn = self.draw(size * groups)
+            drawn.sort(key=lambda one: len(one.context) + len(one.text))
             cuts = [drawn[at : at + size] for at in range(0, len(drawn), size)]
-            self.rng.shuffle(cuts)
-            for cut in cuts:
-                yield pad([ids for ids, _ in cut]), np.array([label for _, label in cut], np.int64)
+            for number in self.rng.permutation(len(cuts)):
+                cut = cuts[number]
+                yield Batch(
+                    pad([[*one.context, *one.text.tolist()] for one in cut]),
+                    np.array([one.label for one in cut], np.int64),
+                    np.array([one.certain for one in cut]),
+                )
 
     def draw(self, size: int) -> list[Drawn]:
         """Draw `size` rows, the attacks first."""
@@ -175,7 +199,7 @@ class Sampler:
 
     def _attack(self, label: int) -> Drawn:
         row = self._attack_row(label)
-        return *self._draw(row, surround=True), int(self.rows.label[row])
+        return Drawn(*self._draw(row, surround=True), int(self.rows.label[row]), bool(self._made_attacks[row]))
 
     def _attack_row(self, label: int) -> int:
         hard = self.hard_attacks
@@ -187,12 +211,12 @@ class Sampler:
 
     def _harmless(self) -> Drawn:
         if self.noise and self.rng.random() < self.noise:
-            return *self._noised(self._benign_row()), 0
+            return Drawn(*self._noised(self._benign_row()), 0, certain=False)
         if len(self.hard) and self.rng.random() < HARD:
             row = int(self.hard[self._below(len(self.hard))])
         else:
             row = self._benign_row()
-        return *self._draw(row, surround=False), 0
+        return Drawn(*self._draw(row, surround=False), 0, certain=False)
 
     def _benign_row(self) -> int:
         pool = self._benign[bisect(self._benign_shares, self.rng.random())]

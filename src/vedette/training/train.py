@@ -33,7 +33,7 @@ from vedette.training.rows import Rows, Sampler, pad
 
 Log = Callable[[str], None]
 Progress = Callable[[int, int, str], None]
-SURE = 3.6  # log-odds that a generated attack is to have at least,
+SURE = 4.5  # log-odds that a generated attack is to have at least,
 HOPELESS = -4.0  # unless it has no more than this: what it drew is no attack, or none that can be told
 
 
@@ -144,7 +144,7 @@ class Trainer:
             if self.step and self.step % self.plan.hard_every == 0:
                 self.find_hard()
                 self.save()
-            ids, labels = next(batches)
+            ids, labels, _ = next(batches)
             recent.append(self._one(ids, labels))
             self.step += 1
             if self.step % 50 == 0:
@@ -281,8 +281,7 @@ def _attack_candidates(
 ) -> NDArray[np.int64]:
     """Attacks among which the hardest are looked for: a random sample of those that the grammars made, and those that
     were the hardest before. Labels of collections are not so certain."""
-    made = np.flatnonzero((rows.label > 0) & (rows.bag < 0))
-    made = made[rows.is_generated(made)]
+    made = np.flatnonzero(rows.made_attacks())
     sample = rng.choice(made, min(plan.hard_sample, len(made)), replace=False)
     return np.unique(np.concatenate([sample, hard]))
 
