@@ -92,7 +92,7 @@ static int may_be_base64(const uint8_t *s, long n) {
             zeros += !bytes[used++];
         }
     }
-    if (count < SHORTEST_PACKED || count % 4 == 1) return 0;
+    if (n < SHORTEST_PACKED || count < SHORTEST_PACKED - 2 || count % 4 == 1) return 0;
     return zeros * 5 > used * 2 || is_utf8(bytes, used);
 }
 

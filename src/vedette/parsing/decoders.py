@@ -27,7 +27,7 @@ _BACKSLASH = re.compile(
 # Numeric references need no semicolon (HTML Living Standard 13.2.5.80); zero padding is unbounded there, 32 here.
 _ENTITY = re.compile(r"&(?:#0{0,32}([0-9]{1,7});?|#[xX]0{0,32}([0-9A-Fa-f]{1,6});?|([A-Za-z][A-Za-z0-9]{1,31});)")
 _UTF7_RUN = re.compile(r"\+(A[A-Za-z0-9+/]{2,64})-?")
-_BASE64 = re.compile(r"[A-Za-z0-9+/_\-]{12,}={0,2}\Z")
+_BASE64 = re.compile(r"(?=.{12})[A-Za-z0-9+/_\-]{10,}={0,2}\Z")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # Bytes that begin no valid sequence: continuation bytes, bytes beyond Unicode, lead bytes with nothing to lead.
 _STRAY = re.compile(rb"(?:[\x80-\xbf\xf5-\xff]|[\xc2-\xf4](?![\x80-\xbf]))*")
@@ -215,7 +215,7 @@ def base64_text(text: str) -> str | None:
 
 
 def base64_bytes(text: str) -> bytes | None:
-    """Decode `text` if its shape is base64 of at least 9 bytes, else None. Line breaks inside are skipped."""
+    """Decode `text` if its shape is base64 of at least 9 bytes, or of 7 with padding, else None. Line breaks are skipped."""
     if len(text) > 76:
         text = "".join(text.split())
     if not _BASE64.match(text):

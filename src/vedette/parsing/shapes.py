@@ -13,7 +13,7 @@ PLAIN_WORD = re.compile(
     r"|[A-Za-z0-9_\-]*(?i:__|proto|construct|passwd|localhost|classloader|crossdomain|confuse))[A-Za-z0-9_\-]{8,11})\Z"
 )
 # What may be base64 where plain words are the rule: capitals and small letters.
-PACKED = re.compile(r"(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])[A-Za-z0-9+/_\-]{12,}={0,2}\Z")
+PACKED = re.compile(r"(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])(?=.{12})[A-Za-z0-9+/_\-]{10,}={0,2}\Z")
 NAME_OF_FORM = re.compile(r"[A-Za-z0-9_.\-\[\]]+\Z")
 # A space, a quote or a sign of a language, escaped or not: in a name only where a value was cut.
 CUT = re.compile(r"[\s+<>|;`$\"'(){}]|%(?:[01].|2[0247-9]|3[bce]|60|7[bcd])", re.IGNORECASE)
