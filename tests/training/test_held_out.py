@@ -40,6 +40,23 @@ def test_disbelieved_records_of_both_labels_are_left_out(tmp_path: Path, monkeyp
     assert [json.loads(line)["id"] for line in written.splitlines()] == ["v2", "r2"]
 
 
+def test_attacks_that_are_read_alike_judge_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held_out, "_GENERATED", 0)
+    source = next(f"who/{n}" for n in range(99) if fold_of("attack", f"who/{n}") == 1)
+    urls = ("/a?q=<svg+onload=alert(1)>", "/b?x=<svg%20onload=alert(22)>", "/a?q=<svg+onload=confirm(1)>", "/c", "/d")
+    common = {"label": "attack", "class": "xss", "source": source}
+    records = [{**common, "id": f"r{number}", "method": "GET", "url": url} for number, url in enumerate(urls)]
+    records.append({**common, "id": "v", "kind": "value", "value": "<svg onload=alert(3)>"})
+    file = tmp_path / "data" / "attacks" / "mixed.jsonl.xz"
+    file.parent.mkdir(parents=True)
+    with lzma.open(file, "wt", encoding="utf-8") as lines:
+        lines.writelines(json.dumps(record) + "\n" for record in records)
+    counts = write_held_out(tmp_path / "data", [], tmp_path, 1)
+    written = gzip.decompress((tmp_path / HELD_OUT).read_bytes()).decode()
+    assert [json.loads(line)["id"] for line in written.splitlines()] == ["r0", "r2", "r3", "r4"]
+    assert counts["repeats left out"] == 2  # of /c and /d nothing is read that could be alike
+
+
 def test_a_value_is_doubted_wherever_it_is_placed(tmp_path: Path) -> None:
     record = {"id": "a", "label": "attack", "class": "redirect", "kind": "value", "value": "http://a.example.com/b",
               "source": "who/lists"}  # fmt: skip

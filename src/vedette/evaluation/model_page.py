@@ -37,7 +37,8 @@ recipe ([experiments.md](experiments.md)), {steps} steps long, each
 left out a quarter of the sites and API collections and a group of attack sources, and judged these; each is
 calibrated by what the others left out, and their scores are pooled: {attacks:,} attacks and {benign:,} harmless
 whole requests. The folds' models have no early exit. Copies of training attacks are removed after decoding, numbers,
-spaces and quotes aside. The figures are those of `vedette evaluate RUN...` on the runs of `vedette train --fold`.
+spaces and quotes aside, and so are those of one another. The figures are those of `vedette evaluate RUN...` on the runs
+of `vedette train --fold`.
 """
 _COUNTS = """\
 Counts are records; a bare value in training counts as often as it is placed, twice or thrice. Which fold leaves out

@@ -215,7 +215,7 @@ def base64_text(text: str) -> str | None:
 
 
 def base64_bytes(text: str) -> bytes | None:
-    """Decode `text` if its shape is base64 of at least 9 bytes, or of 7 with padding, else None. Line breaks are skipped."""
+    """Decode `text` if its shape is base64 of at least 9 bytes, or padded of 7, else None. Line breaks are skipped."""
     if len(text) > 76:
         text = "".join(text.split())
     if not _BASE64.match(text):

@@ -370,7 +370,12 @@ def split_keys(bags: Iterable[Bag]) -> set[str]:
 
 def is_copy(windows: Sequence[tuple[str, str]], seen: set[str]) -> bool:
     """True if every window of a held-out attack stands in the training attacks, but for numbers, spaces and quotes."""
-    return bool(windows) and all(_bare(text) in seen for _, text in windows)
+    return bool(windows) and key_of(windows) <= seen
+
+
+def key_of(windows: Sequence[tuple[str, str]]) -> frozenset[str]:
+    """What attacks have in common that differ in numbers, spaces, quotes and places alone."""
+    return frozenset(_bare(text) for _, text in windows)
 
 
 def _bare(text: str) -> str:

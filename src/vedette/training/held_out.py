@@ -17,7 +17,8 @@ from vedette.datasets.generate import GENERATORS, generate_attack
 from vedette.datasets.variants import varied
 from vedette.evaluation.folds import FILES, GENERATED, HELD_OUT, MUTATED, PLAIN, VALUES
 from vedette.http_request import HTTPRequest
-from vedette.training.corpus import Bag, Reader, is_copy, records_of, split_keys
+from vedette.parsing.record import parse_record
+from vedette.training.corpus import Bag, Reader, is_copy, key_of, records_of, split_keys
 from vedette.training.split import judges
 from vedette.verdict import BENIGN
 
@@ -26,7 +27,8 @@ _MUTATED = 400  # attacks of each class, at most
 
 
 def write_held_out(data: Path, bags: list[Bag], run: Path, fold: int) -> dict[str, int]:
-    """Write the records of `fold`, without those that training has seen, and variants of them; return counts.
+    """Write the records of `fold`, and variants of them; return counts. Attacks that training has seen judge nothing,
+    and those that the model reads alike judge once: lists copy each other, and a scanner asks many paths the same.
 
     Bare harmless values, which are no requests, go into a file of their own. Attacks from productions that are kept out
     of training go into another; of attacks that are bare values, the first of each class are written once more, plain
@@ -37,7 +39,8 @@ def write_held_out(data: Path, bags: list[Bag], run: Path, fold: int) -> dict[st
         bag.record_id for bag in bags if bag.part == "test" and bag.label != BENIGN and is_copy(bag.windows, seen)
     }
     disbelieved = {bag.record_id for bag in bags if bag.part == "drop"} - {""}
-    rng, twins, removed = random.Random(fold), Counter[str](), 0
+    rng, twins, left_out = random.Random(fold), Counter[str](), Counter[str]()
+    judged: set[frozenset[str]] = set()
     with ExitStack() as stack:
         writer.open(run, stack)
         for record, part in records_of(data, fold):
@@ -47,9 +50,14 @@ def write_held_out(data: Path, bags: list[Bag], run: Path, fold: int) -> dict[st
             if record["label"] == BENIGN:
                 writer.write(VALUES if is_value else HELD_OUT, record)
             elif judges(record):
-                if identifier in copies or (is_value and is_copy(reader.windows(_argument(record["value"])), seen)):
-                    removed += 1
+                windows = reader.windows(_request(record))
+                if identifier in copies or is_copy(windows, seen):
+                    left_out["copies"] += 1
                     continue
+                if windows and key_of(windows) in judged:
+                    left_out["repeats"] += 1
+                    continue
+                judged.add(key_of(windows))
                 writer.write(HELD_OUT, record)
                 if is_value and twins[record["class"]] < _MUTATED:
                     twins[record["class"]] += 1
@@ -61,7 +69,7 @@ def write_held_out(data: Path, bags: list[Bag], run: Path, fold: int) -> dict[st
             writer.write(GENERATED, record)
     for name in FILES:
         (run / f"{name}.new").replace(run / name)
-    return {**writer.counts, "copies removed": removed}
+    return {**writer.counts, **{f"{what} left out": n for what, n in left_out.items()}}
 
 
 class _Writer:
@@ -79,6 +87,12 @@ class _Writer:
     def write(self, name: str, record: dict[str, Any]) -> None:
         self.counts[name] += 1
         self._files[name].write(json.dumps({k: value for k, value in record.items() if value is not None}) + "\n")
+
+
+def _request(record: dict[str, Any]) -> HTTPRequest:
+    if record.get("kind") == "value":
+        return _argument(record["value"])
+    return parse_record(json.dumps(record)).request
 
 
 def _argument(value: str) -> HTTPRequest:
