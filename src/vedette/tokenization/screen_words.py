@@ -56,6 +56,9 @@ _STRONG = (
     onerror onload onclick expression iframe
     srcdoc eval
     whoami uname ifconfig ipconfig netstat wget curl nslookup powershell ping ls cat systeminfo
+    sudo chmod chown chgrp crontab mkfifo mkfs socat netcat nmap tcpdump iptables telnet xterm nohup pkill killall
+    useradd usermod regsvr rundll mshta msiexec certutil bitsadmin schtasks wmic localgroup cscript wscript tasklist
+    taskkill
     aced rooab java objectclass userpassword mutation typename introspection
     shutdown reboot mainmodule
     prepend append uid request response process runtime return bcc
@@ -78,7 +81,8 @@ _FROM_TABLE = re.compile(r"\bselect\b.*\bfrom (?!(?:our|the|your|a|an|my|their)\
 _OPERATORS = "or and xor not like rlike regexp between in is div mod case limit"
 _OPERATOR = "(?:" + _OPERATORS.replace(" ", "|") + ")"
 _WEAK = frozenset(
-    f"{_OPERATORS} if true false by document file script data cookie location import using system this cn".split()
+    f"{_OPERATORS} if true false by document file script data cookie location import using system this cn "
+    "rm nc kill find dd".split()
 )
 
 
@@ -99,6 +103,9 @@ _WEAK_1 = re.compile(
             _whole_word("document this location", r"\."),
             _whole_word("file script data cookie location", ":"),
             _whole_word("location cn", r"\s*="),
+            _whole_word("rm nc kill", r" +-{1,2}\w"),
+            _whole_word("find", r" +[./~][\w./\-]* +-"),
+            _whole_word("dd", r" +[io]f="),
             r"@(?:import|using|system)\b",
         )
     )
