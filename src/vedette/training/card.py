@@ -33,7 +33,7 @@ from vedette.training.train import Log, TrainPlan, attack_rows, find_hardest
 _FORK = multiprocessing.get_context("fork")  # the rows are not copied
 _STREAMS = 4  # models that learn at the same time on a card
 _HARD_AT = (0.12, 0.25, 0.4, 0.55, 0.7, 0.85)  # shares of the teachers' time at which hard rows are looked for,
-_STUDENTS_HARD_AT = (0.1, 0.3, 0.5, 0.7)  # and of the students', who look among
+_STUDENTS_HARD_AT = (0.1, 0.35, 0.6)  # and of the students', who look among
 _STUDENTS_SAMPLE = 4  # times as many
 _MOMENTS, _TINY = (0.9, 0.98), 1e-8
 _SOURCES = 3  # processes that draw for one student
