@@ -585,6 +585,15 @@ def test_rules(dropped: tuple[Any, Any], kept: tuple[Any, Any], why: str) -> Non
             case("__VIEWSTATE=AAEAAAD/////AQAAAA==", **VALUE, **{"class": "deser"}),
             "no injection in it",
         ),
+        # A flood of which the windows show the ends, and as many operations, each read for itself.
+        (
+            (case('[{"query":"{a}"}]' * 9, **VALUE, **{"class": "graphql"})[0], [("json text", "{a}")]),
+            (
+                case("{" + "...lamp\n" * 30 + "}", **VALUE, **{"class": "graphql"})[0],
+                [("query text", "{...lamp\n...lamp")],
+            ),
+            "plain GraphQL",
+        ),
         # The site that asks.
         (
             case("Referer: https://shop.example.com/", **VALUE, **{"class": "sqli"}),

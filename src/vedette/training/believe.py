@@ -453,7 +453,9 @@ def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str
     if source == GENERATED and texts and all(map(_COMMON_KEY.match, texts)):
         return "no injection in it"
     value = str(record.get("value") or "")
-    if label == "graphql" and source != GENERATED and all(map(_plain_graphql, texts or [value])):  # as in a header
+    # Of a long flood the windows show the ends only; in JSON each operation is read for itself.
+    whole = "" if value.lstrip().startswith(("[", '{"')) else value
+    if label == "graphql" and source != GENERATED and all(map(_plain_graphql, [*(texts or [value]), whole])):
         return "plain GraphQL"
     if _ADVISORY.match(value):
         return "prose about an attack"
