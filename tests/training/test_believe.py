@@ -564,6 +564,63 @@ def test_rules(dropped: tuple[Any, Any], kept: tuple[Any, Any], why: str) -> Non
             (case("'{id}'", **VALUE, **{"class": "cmdi"})[0], [("header referer", "'{id}'")]),
             "placeholder instead of a payload",
         ),
+        # Line by line of a gadget, a table as anybody makes one, a page's own state.
+        (
+            case("  - !ruby/object:Some::Loader", **LIST, **{"class": "deser"}),
+            case("  - !ruby/object:Some::Loader {a: b}", **LIST, **{"class": "deser"}),
+            "fragment of a payload",
+        ),
+        (
+            case("create table hill.sea (lamp text);", **LIST, **{"class": "sqli"}),
+            case("1; create table hill.sea (lamp text);", **LIST, **{"class": "sqli"}),
+            "statement of a textbook",
+        ),
+        (
+            case("SELECT lamp FROM hill; SELECT AVG ( lamp ) FROM sea", **TEXTBOOK),
+            case("SELECT lamp FROM hill; DROP TABLE sea", **TEXTBOOK),
+            "statement of a textbook",
+        ),
+        (
+            case("__VIEWSTATE=dDwxMjM0NTs7Pg==", **VALUE, **{"class": "deser"}),
+            case("__VIEWSTATE=AAEAAAD/////AQAAAA==", **VALUE, **{"class": "deser"}),
+            "no injection in it",
+        ),
+        # A flood of which the windows show the ends, and as many operations, each read for itself.
+        (
+            (case('[{"query":"{a}"}]' * 9, **VALUE, **{"class": "graphql"})[0], [("json text", "{a}")]),
+            (
+                case("{" + "...lamp\n" * 30 + "}", **VALUE, **{"class": "graphql"})[0],
+                [("query text", "{...lamp\n...lamp")],
+            ),
+            "plain GraphQL",
+        ),
+        # The site that asks.
+        (
+            case("Referer: https://shop.example.com/", **VALUE, **{"class": "sqli"}),
+            case("Referer: https://shop.example.com/' or '1", **VALUE, **{"class": "sqli"}),
+            "plain outside address",
+        ),
+        (
+            request("/page?origin=https://shop.example.com/"),
+            request("/page?origin=https://shop.example.com/&a=1%27%20or%202"),
+            "plain outside address",
+        ),
+        (request("/<!--"), request("/<!--'or'"), "fragment of a payload"),
+        # A form in parts, whose boundary is no sign, and a name that holds the word of a clause.
+        (
+            request("/a", headers={"Content-Type": "multipart/form-data; boundary=----q"}, body="----q--"),
+            request("/a", headers={"Content-Type": "multipart/form-data; boundary=----q'or"}, body="----q--"),
+            "no injection in it",
+        ),
+        (request("/a?order_by=lamp"), request("/a?sort=1+order+by+9"), "no injection in it"),
+        (
+            (request("/a", **{**SCANNER, "class": "sqli"})[0], [("form other", 'x {{base64("{{a}}")}}')]),
+            (
+                request("/a", **{**SCANNER, "class": "sqli"})[0],
+                [("form other", 'x {{base64("{{a}}")}} union select 1')],
+            ),
+            "placeholder instead of a payload",
+        ),
     ],
 )
 def test_rules_about_what_is_no_attack(dropped: tuple[Any, Any], kept: tuple[Any, Any], why: str) -> None:

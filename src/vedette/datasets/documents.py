@@ -113,13 +113,20 @@ def _in_json(text: str, rng: random.Random) -> str:
     if rng.random() < 0.3:
         body = dict(reversed(body.items()))
     separators = rng.choice((None, (",", ":")))
-    return json.dumps([body] if rng.random() < 0.1 else body, separators=separators)
+    if rng.random() < 0.1:  # as clients send them together, each of them another
+        others = [{"query": _operation(rng), "variables": {}} for _ in range(rng.choice((0, 1, 1, 2, 3, 4)))]
+        return json.dumps([body, *others], separators=separators)
+    return json.dumps(body, separators=separators)
 
 
 def _operation(rng: random.Random) -> str:
     name = rng.choice(_WORDS).title() + rng.choice(_WORDS).title()
     fragment = f"fragment {name} on {name}{rng.choice(('', '_v2', 'Type'))}{{{_selection(rng, 3)}}}"
     draw = rng.random()
+    if draw < 0.06:
+        return _deep(rng)
+    if draw < 0.11:
+        return _side_by_side(rng)
     if draw < 0.5:
         return _plain(rng)
     if draw < 0.6:
@@ -159,6 +166,40 @@ def _plain(rng: random.Random) -> str:
     title = f" {rng.choice(('Get', 'List', 'Find', 'Load', ''))}{rng.choice(_ROOTS).title()}" if kind else ""
     head = kind + rng.choice(("", title)) + (" " if kind and space else "")
     return f"{head}{{{space}{(space or ' ').join(roots)}{space}}}"
+
+
+def _deep(rng: random.Random) -> str:
+    """One thing within another as pages need them, each another, six levels down, or three connections."""
+    space = rng.choice((" ", " ", "", "\n  "))
+    names = rng.sample(_BRANCHES, rng.randint(3, 5))
+    names = [name for name in names if name not in ("edges", "nodes", "edge", "node", "pageInfo")]
+    if rng.random() < 0.3:
+        wrapped = rng.choice((("edges", "node"), ("nodes",)))
+        names = [part for name in names[: 4 - len(wrapped)] for part in (name, *wrapped)]
+    inner = " ".join(rng.sample(_LEAVES, rng.randint(1, 3)))
+    for name in reversed([rng.choice(_ROOTS), *names]):
+        given = f"({_argument(rng)})" if name not in ("edges", "node", "nodes") and rng.random() < 0.3 else ""
+        beside = "".join(leaf + (space or " ") for leaf in rng.sample(_LEAVES, rng.choice((0, 0, 1, 2))))
+        inner = f"{beside}{name}{given}{rng.choice((' ', space))}{{{space}{inner}{space}}}"
+    return f"{rng.choice(('', 'query ', f'query {rng.choice(_ROOTS).title()}Page '))}{{{space}{inner}{space}}}"
+
+
+def _side_by_side(rng: random.Random) -> str:
+    """A few of one kind under names of their own, as a comparison or a front page asks for them."""
+    space, root = rng.choice((" ", " ", "", "\n  ")), rng.choice(_ROOTS)
+    names = rng.choice(
+        (
+            [f"{rng.choice(_WORDS)}{number}" for number in range(1, 6)],
+            [f"{root}{number}" for number in range(1, 6)],
+            rng.sample(_WORDS, 5),
+            ["en", "de", "fr", "es", "it"],
+            ["today", "week", "month", "year", "total"],
+            list("abcde"),
+        )
+    )
+    tree = _tree(rng, rng.choice((0, 0, 1)), space)
+    parts = [f"{name}: {root}({_argument(rng)}) {tree}" for name in names[: rng.randint(2, 5)]]
+    return f"{rng.choice(('', 'query ', 'query Compare '))}{{{space}{(space or ' ').join(parts)}{space}}}"
 
 
 def _argument(rng: random.Random) -> str:

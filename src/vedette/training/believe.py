@@ -67,12 +67,22 @@ _SCANNER_CALL = re.compile(
     r"|\"\s*,\s*\"(?:raw|hex|base64)\"\)+\s*\}\}|\A[^{]*['\"]?\)*\s*\}\}"
 )
 _BESIDE_CALL = re.compile(
-    r"\.\.[/\\]|\b(?:curl|wget|ping|nslookup)\s|<%|<\?|\$\{|\d\*\d|/etc/|[|`;$]|\b(?:passthru|exec|system|phpinfo)\b|\{%|\w\(\)"
+    r"\b(?:select|union|sleep|waitfor|extractvalue|updatexml)\b|\.\.[/\\]|\b(?:curl|wget|ping|nslookup)\s|<%|<\?|\$\{|\d\*\d|/etc/|[|`;$]|\b(?:passthru|exec|system|phpinfo)\b|\{%|\w\(\)"
 )
+# The line of a header that names a plain outside address, as sites ask each other.
+_HEADER_LINE = re.compile(
+    r"(?:origin|referer|host|x-forwarded-host):\s*(?:https?://)?(?:[\w\-]+\.)+[a-z]{2,18}/?\Z", re.I
+)
+_NAMED_ADDRESS = re.compile(
+    r"(?<=[?&])(?:origin|referer|url|uri|site)=https?://(?:[\w\-]+\.)+[a-z]{2,18}/?(?=&|\Z)", re.I
+)
+# The state of a page of ASP.NET 1, empty.
+_EMPTY_STATE = re.compile(r"(?:__)?viewstate=dDw\w{0,32}=*\Z", re.IGNORECASE)
 # Lists of payloads made from advisories hold the advisories' prose as well.
 _ADVISORY = re.compile(r"#\s*(?:cve-\d{4}-\d+|ghsa(?:-\w{4}){3})\s+\u2014", re.IGNORECASE)
 # One line of a document that was cut at its line ends.
 _DOCTYPE_HEAD = re.compile(r"\s*<!doctype\s+\w+\s*\[\s*\Z", re.IGNORECASE)
+_TAG_LINE = re.compile(r"\s*(?:- |\w+: )?!ruby/object:[A-Z]\w*(?:::\w+)+\s*\Z")
 _FRAGMENT = re.compile(r"(?:[(\[{=,+]|<%\w*>?|\$b)\s*\Z")
 
 # Scanners' templates log in first and look at pages afterwards, all under the class of the whole template, and a
@@ -82,7 +92,7 @@ _INJECTED = frozenset({"sqli", "xss", "cmdi", "codei", "ssti", "traversal"})
 _PAGE_SAYS_NOTHING = _INJECTED - {"traversal"}  # the plain name of a page injects nothing, but may climb
 _SIGN = re.compile(
     r"[<>`$|\\{}()\"*#^!\x00-\x1f\x7f-\U0010ffff]|(?<![a-z])'|'(?![a-z])|;|\.\.|//|:/|--|@|%|&|0x|__|"
-    r"\b(?:and|or|xor|like|between)\b.{0,60}[\d=]|\b(?:select|union|insert|delete|update|order.by|group.by|waitfor)\b|"
+    r"\b(?:and|or|xor|like|between)\b.{0,60}[\d=]|\b(?:select|union|insert|delete|update|order[^a-z_]by|group[^a-z_]by|waitfor)\b|"
     r"\b(?:sleep|exec|eval|system|passthru|phpinfo|printf|print|whoami|ipconfig|ifconfig|netstat|uname|ping|curl|wget|"
     r"cat|dir|echo|cmd|bash|sh|nslookup|shadow|write|alert|confirm|prompt|onerror|onload)\b(?!\.(?:php|asp|cfm|jsp|html?))|(?<!\w)passwd|javascript|"
     r"\b(?:etc|proc|windows|winnt|boot)\b|win\.ini|/(?:var|tmp|usr|root|dev)/|oast|interact|localhost|nasl|magic|"
@@ -95,6 +105,9 @@ _BODY_SIGN = re.compile(
 _HEADER_SIGN = re.compile(r"['\"<]\w|<|--|\|\||\$\{|\.\./|sleep|alert|\(\)\s*\{|\w'")
 _IN_HEADER = re.compile(rf"{_HEADER_SIGN.pattern}|\$\(|`|\|")
 _WELL_KNOWN_HEADERS = frozenset({"header agent", "header host", "header accept", "header media"})
+# What parts a body, and the head of a part that was written without the empty line behind it.
+_BOUNDARY = re.compile(r"multipart/form-data;\s*boundary=[\w\-]+\Z", re.IGNORECASE)
+_PART_HEAD = re.compile(r"content-disposition: form-data; name=\"[\w\-\[\]]+\"\s*\Z", re.IGNORECASE)
 # The server's own number of a session or of a form is no injection, whatever its semicolon says.
 _SESSION = re.compile(r";jsessionid=[\w.~\-\u2026]*|(?<![\w+/])[0-9a-f]{32}(?![\w+/=])", re.IGNORECASE)
 # What begins or ends with one sign and is plain otherwise: a typing error as likely as an attack.
@@ -156,6 +169,10 @@ _NO_TEXTBOOK = re.compile(
     r"char|chr|concat\w*|md5|convert|cast|case|exec\w*|load\w*|outfile|dumpfile|waitfor|rownum|utl_\w*|dbms_\w*|"
     r"generate_series|master\w*|all_\w+|rdb\w+)(?!\w)|\b(\w+)\s*=\s*\1\b|'([^']*)'\s*=\s*'\2'|\d\s*[=<>]|=\s*\d|\bor\s+\w+\s*(?:\Z|\))",
     re.IGNORECASE,
+)
+# A table as anybody makes one: the place where it lies was named on the line before.
+_PLAIN_TABLE = re.compile(
+    r"\s*create\s+table\s+[\w.]+\s*\(\s*\w+\s+(?:text|int|integer|varchar\(\d+\))\s*\)\s*;?\s*\Z", re.I
 )
 # Lines of the programs around the payloads.
 _PROGRAM_LINE = re.compile(
@@ -389,14 +406,15 @@ def _has_sign(source: str, record: dict[str, Any], windows: Sequence[tuple[str, 
     """Whether anything in a request, its fields and what was sent, looks like an injection."""
     if _BODY_SIGN.search(str(record.get("body") or "")):
         return True
-    if any(_HEADER_SIGN.search(str(value).lower()) for value in dict(record.get("headers") or {}).values()):
+    headers = [str(value) for value in dict(record.get("headers") or {}).values()]
+    if any(_HEADER_SIGN.search(value.lower()) for value in headers if not _BOUNDARY.match(value)):
         return True
     sent = [unquote_plus(part) for part in re.split(r"[?&=]", _SESSION.sub("", str(record.get("url") or "").lower()))]
     # What a window leaves out of a path stands in the URL.
     seen = [
         _SESSION.sub("", text.replace("\u2026", "") if context.startswith("path") else text)
         for context, text in windows
-        if context not in _WELL_KNOWN_HEADERS
+        if context not in _WELL_KNOWN_HEADERS and not _PART_HEAD.match(text)
     ]
     return _signs(source, [*sent, *seen])
 
@@ -435,7 +453,9 @@ def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str
     if source == GENERATED and texts and all(map(_COMMON_KEY.match, texts)):
         return "no injection in it"
     value = str(record.get("value") or "")
-    if label == "graphql" and source != GENERATED and all(map(_plain_graphql, texts or [value])):  # as in a header
+    # Of a long flood the windows show the ends only; in JSON each operation is read for itself.
+    whole = "" if value.lstrip().startswith(("[", '{"')) else value
+    if label == "graphql" and source != GENERATED and all(map(_plain_graphql, [*(texts or [value]), whole])):
         return "plain GraphQL"
     if _ADVISORY.match(value):
         return "prose about an attack"
@@ -448,9 +468,13 @@ def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str
         return "placeholder instead of a payload"
     if record.get("kind") == "value":
         return _doubt_value(source, label, value)
-    if label == "ssti" and source.startswith(_SCANNER_SOURCES) and _is_left_of_a_template(record, windows):
+    if label in ("ssti", "sqli") and source.startswith(_SCANNER_SOURCES) and _is_left_of_a_template(record, windows):
         return "placeholder instead of a payload"
     texts_beside = [c for c, _ in windows if not c.startswith("path") and c not in _WELL_KNOWN_HEADERS]
+    if label == "sqli" and _asks_from_outside(source, record, windows):
+        return "plain outside address"
+    if label in _PAGE_SAYS_NOTHING and str(record.get("url")) == "/<!--" and not record.get("body"):
+        return "fragment of a payload"
     if label in _INJECTED and record.get("url") and not _has_sign(source, record, windows):
         return "no injection in it"
     if (
@@ -493,7 +517,10 @@ def is_harmless_part(label: str, context: str, text: str) -> bool:
 
 def _is_textbook(value: str) -> bool:
     text = value.replace("\xa0", " ")
-    return bool(_TEXTBOOK_STATEMENT.match(text)) and not _NO_TEXTBOOK.search(text)
+    if _NO_TEXTBOOK.search(text):
+        return False
+    statements = [statement for statement in text.split(";") if statement.strip()]
+    return bool(statements) and all(map(_TEXTBOOK_STATEMENT.match, statements))
 
 
 def _is_middle(value: str) -> bool:
@@ -513,6 +540,14 @@ def _only_names_an_address(record: dict[str, Any], windows: Sequence[tuple[str, 
         for context, text in windows
         if context not in _WELL_KNOWN_HEADERS and not context.startswith("header referer")
     )
+
+
+def _asks_from_outside(source: str, record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> bool:
+    """Whether a request's only sign is a plain outside address in its query, as of the site that asks."""
+    url = str(record.get("url") or "")
+    rest = _NAMED_ADDRESS.sub("", url)
+    seen = [(context, text) for context, text in windows if not _PLAIN_ADDRESS.match(text)]
+    return rest != url and not _has_sign(source, {**record, "url": rest}, seen)
 
 
 def _is_left_of_a_template(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> bool:
@@ -541,8 +576,14 @@ def _doubt_value(source: str, label: Any, value: str) -> str | None:
         return "line of a program"
     if _PROMPT.match(stripped):
         return "line of a program"
-    if label == "sqli" and source.startswith(_TEXTBOOKS) and _is_textbook(value):
+    if label == "sqli" and (_PLAIN_TABLE.match(value) or (source.startswith(_TEXTBOOKS) and _is_textbook(value))):
         return "statement of a textbook"
+    if label in _INJECTED and _HEADER_LINE.match(stripped):
+        return "plain outside address"
+    if label == "deser" and _EMPTY_STATE.match(stripped):
+        return "no injection in it"
+    if label == "deser" and source.startswith(_LISTED_BY) and _TAG_LINE.match(value):
+        return "fragment of a payload"
     if label in _INJECTED and _NUMBERED_PATH.match(stripped):
         return "no injection in it"
     if (label == "sqli" and _PLAIN_WORD.match(stripped)) or _ONE_SIGN.match(stripped):
