@@ -24,7 +24,7 @@ _SIGNATURE = re.compile(
 _PLAIN_ADDRESS = re.compile(r"(?:https?:)?/{0,2}(?:[\w\-]+\.)+[a-z]{2,18}(?::\d+)?(?:[/?][\w./\-=&%]*)?\Z")
 # The same as the address of a letter, as a path here, spelled in full by codes, or behind an address of the same kind.
 _NAMED = re.compile(
-    r"[\w.\-]*@(?:[\w\-]+\.)+[a-z]{2,18}\Z|\ufffd?/?\.?_?(?:[\w\-]+\.)+[a-z]{2,18}[/._]*\Z|"
+    r"[\w.\-]*@(?:[\w\-]+\.)+[a-z]{2,18}\Z|\ufffd?/?\.?_?(?:[\w\-]+\.)+[a-z]{2,18}(?:/|\._)?\Z|"
     r"(?:https?://(?:[\w\-]+\.)+[a-z]{2,18}/){2}\Z|/?\?(?:(?:&|(?<=\?))\w+=https?://(?:[\w\-]+\.)+[a-z]{2,18}/?)+\Z"
 )
 _CODED_SIGN = re.compile(r"%(?:25)*(?:3f|23|5c|40|3a/(?!/))", re.IGNORECASE)
@@ -439,7 +439,8 @@ def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str
             shown = [text.removeprefix("/") for text in shown]
         if not texts and not _CODED_SIGN.search(shown[0]):  # what no window holds may look plain when it is decoded
             shown = [text if _names_outside(text) else unquote_plus(unquote_plus(text)).lower() for text in shown]
-        if record.get("kind") == "value" and all(map(_names_outside, shown)):
+        plain = all(_PLAIN_ADDRESS.match(t) and not _INSIDE.search(t) for t in shown)
+        if record.get("kind") == "value" and (plain or (len(shown) == 1 and _names_outside(shown[0]))):
             return "plain outside address"
         if record.get("kind") != "value" and (not texts or _only_names_an_address(record, windows)):
             return "plain outside address"
