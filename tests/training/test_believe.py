@@ -55,6 +55,16 @@ def page_upload(name: str, text: str) -> tuple[dict[str, Any], list[tuple[str, s
             "plain outside address",
         ),
         (
+            case("//cats.example/a", **VALUE, **{"class": "redirect"}),
+            case("https:cats.example/a", **VALUE, **{"class": "redirect"}),
+            "plain outside address",
+        ),
+        (
+            case("http://cats.example/a", **VALUE, **{"class": "ssrf"}),
+            case("http://cats.lvh.me/a", **VALUE, **{"class": "ssrf"}),
+            "plain outside address",
+        ),
+        (
             case("cats.example@dogs.example", **VALUE, **{"class": "redirect"}),
             case("//cats.example@dogs.example", **VALUE, **{"class": "redirect"}),
             "plain outside address",

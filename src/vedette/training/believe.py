@@ -21,7 +21,7 @@ _SIGNATURE = re.compile(
     r"|\b(?:select|union|delete|drop|insert|update|exec|waitfor|alert|cmd|passwd)\b|'\w+'\s*="
 )
 # A plain outside address is knowledge about the site, not an attack (redirect, SSRF).
-_PLAIN_ADDRESS = re.compile(r"(?:https?:)?/{0,2}(?:[\w\-]+\.)+[a-z]{2,18}(?::\d+)?(?:[/?][\w./\-=&%]*)?\Z")
+_PLAIN_ADDRESS = re.compile(r"(?:https?:/{1,2}|/{0,2})(?:[\w\-]+\.)+[a-z]{2,18}(?::\d+)?(?:[/?][\w./\-=&%]*)?\Z")
 # The same as the address of a letter, as a path here, spelled in full by codes, or behind an address of the same kind.
 _NAMED = re.compile(
     r"[\w.\-]*@(?:[\w\-]+\.)+[a-z]{2,18}\Z|\ufffd?/?\.?_?(?:[\w\-]+\.)+[a-z]{2,18}(?:/|\._)?\Z|"
@@ -29,7 +29,8 @@ _NAMED = re.compile(
 )
 _CODED_SIGN = re.compile(r"%(?:25)*(?:3f|23|5c|40|3a/(?!/))", re.IGNORECASE)
 _INSIDE = re.compile(
-    r"localhost|internal|metadata|\.local\b|nip\.io|xip\.io|sslip|localtest|\d\.\d+\.\d+\.\d|1u\.ms|\.svc\b"
+    r"localhost|internal|metadata|\.local\b|nip\.io|xip\.io|sslip|localtest|\d\.\d+\.\d+\.\d|1u\.ms|\.svc\b|\blvh\.me|\bvcap\.me|"
+    r"lacolhost|rbndr\.us|\boast\.[a-z]|oastify|interact\.sh|burpcollaborator"
 )
 # What else may stand in a request that names such an address, and what may not, in it as sent.
 _PLAIN_PATH = re.compile(r"(?!.*//)[\w.~\-\u2026/]*\Z")
