@@ -34,6 +34,12 @@ def case(text: str, **record: Any) -> tuple[dict[str, Any], list[tuple[str, str]
     return record, [("query text", text.lower())]
 
 
+def page_upload(name: str, text: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    body = f'--q\r\nContent-Disposition: form-data; name="f"; filename="{name}"\r\n\r\n{text}\r\n--q--\r\n'
+    record, windows = request("/pages", "upload", method="POST", body=body)
+    return record, [*windows, ("multipart file", name), ("multipart file", text)]
+
+
 @pytest.mark.parametrize(
     ("dropped", "kept", "why"),
     [
@@ -47,6 +53,61 @@ def case(text: str, **record: Any) -> tuple[dict[str, Any], list[tuple[str, str]
             case("https://example.com/a", **VALUE, **{"class": "ssrf"}),
             case("http://metadata.internal/a", **VALUE, **{"class": "ssrf"}),
             "plain outside address",
+        ),
+        (
+            case("//cats.example/a", **VALUE, **{"class": "redirect"}),
+            case("https:cats.example/a", **VALUE, **{"class": "redirect"}),
+            "plain outside address",
+        ),
+        (
+            case("http://cats.example/a", **VALUE, **{"class": "ssrf"}),
+            case("http://cats.lvh.me/a", **VALUE, **{"class": "ssrf"}),
+            "plain outside address",
+        ),
+        (
+            case("cats.example@dogs.example", **VALUE, **{"class": "redirect"}),
+            case("//cats.example@dogs.example", **VALUE, **{"class": "redirect"}),
+            "plain outside address",
+        ),
+        (
+            case("/.cats.example", **VALUE, **{"class": "redirect"}),
+            case("/\n.cats.example", **VALUE, **{"class": "redirect"}),
+            "plain outside address",
+        ),
+        (
+            case("https://cats.example/https://dogs.example/", **VALUE, **{"class": "redirect"}),
+            case("https://cats.example/\\dogs.example/", **VALUE, **{"class": "redirect"}),
+            "plain outside address",
+        ),
+        (
+            case("/?next=https://cats.example&url=https://cats.example", **VALUE, **{"class": "redirect"}),
+            case("/?next=https://cats.example&url=//cats.example", **VALUE, **{"class": "redirect"}),
+            "plain outside address",
+        ),
+        (
+            ({"source": "x", "class": "redirect", "value": "https://%63ats%2eexample", **VALUE}, []),
+            ({"source": "x", "class": "redirect", "value": "https://cats%3f.dogs.example", **VALUE}, []),
+            "plain outside address",
+        ),
+        (
+            case("<BINARY DATA>", **{"class": "upload"}),
+            case("MZ<BINARY DATA>", **{"class": "upload"}),
+            "placeholder instead of a payload",
+        ),
+        (
+            request("/a", "xss", body="<html><!-- CSRF PoC of mine --><form action='/a'></form></html>"),
+            request("/a", "xss", body="<html><!-- mine --><form action='/a'>id(a)</form></html>"),
+            "page that attacks from elsewhere",
+        ),
+        (
+            page_upload("note.html", "<html><!-- mine --><b>Hello</b></html>"),
+            page_upload("note.html", "<html><!-- mine --><b onclick=a>Hello</b></html>"),
+            "harmless HTML",
+        ),
+        (
+            page_upload("note.html", "<b>Hello</b>"),
+            page_upload("note.php", "<b>Hello</b>"),
+            "harmless HTML",
         ),
         (
             case("/web.config.bak", **{"class": "traversal"}),
@@ -254,8 +315,39 @@ def test_rules(dropped: tuple[Any, Any], kept: tuple[Any, Any], why: str) -> Non
         ),
         (
             case('<img src="https://i.imgur.com/abc.gif">', **VALUE, **{"class": "xss"}),
-            case('<img src="https://attacker.example/abc.gif">', **VALUE, **{"class": "xss"}),
+            case('<iframe src="https://attacker.example/abc.gif">', **VALUE, **{"class": "xss"}),
             "harmless HTML",
+        ),
+        (
+            case('<img src="https://9.media.tumblr.com/a/b.gif"></img>', **VALUE, **{"class": "xss"}),
+            case('<img src="https://9.media.tumblr.com/a/b.gif" onload=a>', **VALUE, **{"class": "xss"}),
+            "harmless HTML",
+        ),
+        (
+            case('<img src="http://pictures.example/look.php?name=cat">', **VALUE, **{"class": "xss"}),
+            case("<img src='http://pictures.example/look.php?name=", **VALUE, **{"class": "xss"}),
+            "harmless HTML",
+        ),
+        (
+            case("<iframe src='/own/page' sandbox='allow-scripts'></iframe>", **VALUE, **{"class": "xss"}),
+            case("<iframe src='//own/page' sandbox='allow-scripts'></iframe>", **VALUE, **{"class": "xss"}),
+            "harmless HTML",
+        ),
+        (
+            case('<svg:mask id="a" maskUnits="objectBoundingBox">', **VALUE, **{"class": "xss"}),
+            case('<svg:mask id="a" maskUnits="objectBoundingBox" onload=a>', **VALUE, **{"class": "xss"}),
+            "harmless HTML",
+        ),
+        # References that a page's width broke, the head of a line.
+        (
+            case("<img src=&#97;&<WBR>#98;>", **VALUE, **{"class": "xss"}),
+            case("<img src=a><WBR>&#98; onerror=a()>", **VALUE, **{"class": "xss"}),
+            "fragment of a payload",
+        ),
+        (
+            case("Exploit String: p={q:''+<b>al</b>+</", **CUT),
+            case("Exploit String: p={q:''+<b>al</b>}", **CUT),
+            "fragment of a payload",
         ),
         # Signs with no command, brackets with nothing behind them, halves of lines and of pages.
         (

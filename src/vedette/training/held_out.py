@@ -18,6 +18,8 @@ from vedette.datasets.variants import varied
 from vedette.evaluation.folds import FILES, GENERATED, HELD_OUT, MUTATED, PLAIN, VALUES
 from vedette.http_request import HTTPRequest
 from vedette.parsing.record import parse_record
+from vedette.training.believe import GENERATED as GENERATED_SOURCE
+from vedette.training.believe import disbelief
 from vedette.training.corpus import Bag, Reader, is_copy, key_of, records_of, split_keys
 from vedette.training.split import judges
 from vedette.verdict import BENIGN
@@ -105,7 +107,10 @@ def _generated(fold: int, reader: Reader, seen: set[str]) -> Iterator[dict[str, 
     for name in GENERATORS:
         for number in range(_GENERATED if name != BENIGN else 0):
             value = generate_attack(name, rng, split="holdout")
-            if not is_copy(reader.windows(_argument(value)), seen):
+            windows = reader.windows(_argument(value))
+            made = {"class": name, "kind": "value", "value": value, "source": GENERATED_SOURCE}
+            # What is not believed in training does not judge it either.
+            if not is_copy(windows, seen) and (not windows or disbelief(made, windows) is None):
                 placed = encoders.place(value, rng, location=encoders.usual_location(name, rng))
                 yield {
                     "id": f"kept-apart-{name}-{number}",
