@@ -219,7 +219,10 @@ def _deflated(rng: random.Random) -> str:
     topics = ("samldoc", "dlsaml", "dlsaml", "wsdoc", "json", "panelq")
     text = benign_grammar().draw(rng, rng.choice(topics)).encode()
     if rng.random() < 0.35:  # as forms carry it
-        return base64.b64encode(text).decode()
+        plain = base64.b64encode(text).decode()
+        width, end = rng.choice((60, 64, 76)), rng.choice(("\n", "\r\n", "\\n"))
+        broken = rng.random() < 0.35
+        return end.join(plain[at : at + width] for at in range(0, len(plain), width)) if broken else plain
     packed = zlib.compress(text)
     raw = rng.choice((packed[2:-4], packed[2:-4], packed))
     if rng.random() < 0.15:
