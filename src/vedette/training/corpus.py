@@ -308,7 +308,7 @@ class CorpusPlan:
     per_class: int = 40_000
     widest: int = 60_000
     kept_apart: int = 5_000
-    hard_negatives: int = 300_000
+    hard_negatives: int = 360_000
     seed: int = 7
     chunk: int = 5_000
 
