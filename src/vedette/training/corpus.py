@@ -44,7 +44,9 @@ _NAMES = (
     "settings options payload cmd html json xml label summary question answer review bio about company country zip p "
     "a b c x y z v t d e f g"
 ).split()
-_PLACES = ("query",) * 7 + ("form",) * 4 + ("json",) * 5 + ("multipart", "xml", "path", "cookie", "cookie", "header", "text")
+_PLACES = (
+    ("query",) * 7 + ("form",) * 4 + ("json",) * 5 + ("multipart", "xml", "path", "cookie", "cookie", "header", "text")
+)
 _HEADERS = (
     *("Referer", "User-Agent", "X-Forwarded-For", "X-Api", "Origin") * 2,
     *("Accept", "Accept-Language", "Authorization", "X-Forwarded-Host", "X-Request-Id", "X-Requested-With", "X-Custom"),
