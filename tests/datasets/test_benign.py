@@ -26,11 +26,12 @@ ATTACKS = re.compile(
 FRONT_END = r"(?:assets|fonts|images|static|public|styles|shared|components|hooks|utils)/"
 UI_CALL = (
     r"\\*[\"']?(?:return )?(?-i:(?:show|hide|toggle|switch|select|change|filter|sort|close|expand|collapse|scroll|"
-    r"slide|pick|choose|apply|clear|add|remove|update|go|jump|back|on|do|track|log)[A-Z][A-Za-z]+\()"
+    r"slide|pick|choose|apply|clear|add|remove|update|go|jump|back|on|do|track|log|load|open)"
+    r"(?:[A-Z][A-Za-z]+|_[a-z_]+)\()"
 )
 # Halves of attacks and whole statements or commands, which harmless text must not hold either.
 HALVES = re.compile(
-    r"javascript:\s*(?!(?:void(?:\(0\)|\(null\)| 0))?;*(?=[\s\"'\\<,)}\]]|\Z)|v?\d+(?:\.\d+)+)[^\s\"]"
+    r"javascript:\s*(?!(?:void(?:\(0\)|\(null\)| 0))?;*(?=[\s\"'`\\<,)}\]]|\Z)|v?\d+(?:\.\d+)+)[^\s\"]"
     r"|(?:\.\.[/\\]){2,}(?!\.\.[/\\]|" + FRONT_END + ")"
     r"|\son(?:error|load|click|focus|mouseover)\s*=\s*(?!" + UI_CALL + r")[\"'\w]"
     r"|\bselect\s[\w*, \"]{1,40}\sfrom\s+[\w\"`]+\s+where\s(?!a = ')|\binsert\s+into\s+\w+\s*(?:\(|values)"

@@ -171,6 +171,14 @@ def test_headers_hold_what_they_can_as_it_is_and_escape_the_rest() -> None:
     assert {"a' or 1=1", "a%27%20or%201%3D1", "a%0Ab"} == texts
 
 
+def test_harmless_hosts_stand_as_the_host_that_is_asked_too() -> None:
+    rng = random.Random(4)
+    homes = [home_of("benign", host, rng) for host in ("root.word.ch", "perl.word.org:8443") for _ in range(100)]
+    assert 60 <= homes.count("Host") <= 160
+    drawn = (("ssrf", "root.word.ch"), ("benign", "word.min.js"), ("benign", "localhost"), ("benign", "user.name"))
+    assert "Host" not in {home_of(*pair, rng) for pair in drawn for _ in range(50)}
+
+
 def test_options_with_a_dollar_stand_as_names_of_parameters_too() -> None:
     rng = random.Random(4)
     homes = [home_of("benign", "$deltatoken", rng) for _ in range(200)]

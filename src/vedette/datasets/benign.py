@@ -24,12 +24,12 @@ MAX_CHARS = 2400
 """No value is longer; longer ones are cut wherever that falls, as logs and windows cut theirs, most of them sooner."""
 
 GRAMMARS = ("common", "prose", "markup", "code", "web", "query", "sites", "docs", "more", "apps", "scripts", "apis",
-            "services", "manual", "files", "wide", "dialects")  # fmt: skip
+            "services", "manual", "files", "wide", "dialects", "daily")  # fmt: skip
 """The grammar files, each named after its prefix `benign_`."""
 
 _TOPICS = ("prose", "names", "markup", "code", "web", "query", "sites", "docs", "more", "apps", "scripts", "apis",
-           "services", "manual", "files", "wide", "dialects")  # fmt: skip
-_TOPIC_WEIGHTS = (20, 8, 11, 14, 16, 11, 10, 8, 9, 18, 34, 34, 46, 38, 6, 100, 150)
+           "services", "manual", "files", "wide", "dialects", "daily")  # fmt: skip
+_TOPIC_WEIGHTS = (20, 8, 11, 14, 16, 11, 10, 8, 9, 18, 34, 34, 46, 38, 6, 100, 150, 180)
 _DOCUMENT_TOPICS = ("markup blk snip code js other conf help json log prose program langsrc plaintag docbit svbit "
                     "mentry jline dlman dltmpl dldiagram dltalk dlbody dlwire").split()  # fmt: skip
 _USUAL_CHARS, _LONG_SHARE = 600, 0.25
@@ -219,7 +219,10 @@ def _deflated(rng: random.Random) -> str:
     topics = ("samldoc", "dlsaml", "dlsaml", "wsdoc", "json", "panelq")
     text = benign_grammar().draw(rng, rng.choice(topics)).encode()
     if rng.random() < 0.35:  # as forms carry it
-        return base64.b64encode(text).decode()
+        plain = base64.b64encode(text).decode()
+        width, end = rng.choice((60, 64, 76)), rng.choice(("\n", "\r\n", "\\n"))
+        broken = rng.random() < 0.35
+        return end.join(plain[at : at + width] for at in range(0, len(plain), width)) if broken else plain
     packed = zlib.compress(text)
     raw = rng.choice((packed[2:-4], packed[2:-4], packed))
     if rng.random() < 0.15:

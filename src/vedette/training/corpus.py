@@ -44,19 +44,25 @@ _NAMES = (
     "settings options payload cmd html json xml label summary question answer review bio about company country zip p "
     "a b c x y z v t d e f g"
 ).split()
-_PLACES = ("query",) * 7 + ("form",) * 4 + ("json",) * 5 + ("multipart", "xml", "path", "cookie", "cookie", "header")
+_PLACES = (
+    ("query",) * 7 + ("form",) * 4 + ("json",) * 5 + ("multipart", "xml", "path", "cookie", "cookie", "header", "text")
+)
 _HEADERS = (
     *("Referer", "User-Agent", "X-Forwarded-For", "X-Api", "Origin") * 2,
     *("Accept", "Accept-Language", "Authorization", "X-Forwarded-Host", "X-Request-Id", "X-Requested-With", "X-Custom"),
 )
 _AS_IT_IS = 0.5  # share of values that a header can hold and gets without escapes, as applications read it
 _RAW, _UNESCAPED = 0.15, "&=;/?:@$,'()*!|<>\"{}[]`"  # scanners escape no more than the request line needs
-_AS_TARGET, _AS_AGENT, _AS_FILE, _AS_REFERER, _AS_OPTION = 0.35, 0.6, 0.5, 0.7, 0.4
+_AS_TARGET, _AS_AGENT, _AS_FILE, _AS_REFERER, _AS_OPTION, _AS_HOST = 0.35, 0.6, 0.5, 0.8, 0.4, 0.6
 _FILE_NAME = re.compile(
     r"[^/\\\r\n\0\"<>]{1,120}\.(?:jpe?g|png|gif|webp|heic|tiff|avif|pdf|docx?|odt|pptx|xlsx?|ods|csv|txt|zip|mp[34]|mov|wav)\Z",
     re.I,
 )
 _AGENT = re.compile(r"(?:Mozilla|Opera|Dalvik|HbbTV|okhttp|curl)/[^\r\n\0]*\Z")
+# A host of the public net, whose labels may be words of shells, systems and scripts.
+_HOST = re.compile(
+    r"(?:[a-z0-9-]+\.)+(?!(?:cs|go|js|mk|md|py|rb|rs|sh|so|ts)\Z)(?:com|org|net|edu|gov|info|[a-z]{2})(?::\d+)?\Z"
+)
 # A page on the machine of who develops it: harmless where a request says it comes from, not where one is asked to go.
 _DEVELOPED = re.compile(
     r"https?://(?:localhost|(?:127|10|192\.168)\.[\d.]+|0\.0\.0\.0|[\w.-]+\.(?:local|localhost|lan|test|internal))"
@@ -136,6 +142,8 @@ def place_value(value: str, rng: random.Random, home: str | None = None) -> HTTP
     if place == "xml":
         text = value.replace("&", "&amp;").replace("<", "&lt;")
         return _body("text/xml", f"<r><{name}>{text}</{name}></r>")
+    if place == "text":  # a mail, a log or a beacon as the whole body
+        return _body("text/plain", value)
     part = f'--q\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n--q--\r\n'
     return _body("multipart/form-data; boundary=q", part)
 
@@ -270,6 +278,8 @@ def home_of(label: str, value: str, rng: random.Random) -> str | None:
         return "option"
     if label == BENIGN and _FILE_NAME.match(value) and rng.random() < _AS_FILE:
         return "filename"
+    if label == BENIGN and _HOST.match(value) and rng.random() < _AS_HOST:
+        return "Host"
     if label == BENIGN and _DEVELOPED.match(value) and rng.random() < _AS_REFERER:
         return "Origin" if value.count("/") == 2 else "Referer"
     if label == "upload" and "\n" not in value and "<?" not in value:
@@ -300,7 +310,7 @@ class CorpusPlan:
     per_class: int = 40_000
     widest: int = 60_000
     kept_apart: int = 5_000
-    hard_negatives: int = 300_000
+    hard_negatives: int = 360_000
     seed: int = 7
     chunk: int = 5_000
 
