@@ -592,6 +592,62 @@ def test_rules(dropped: tuple[Any, Any], kept: tuple[Any, Any], why: str) -> Non
         ),
         # Folders of an application, what a fuzzer hangs behind a file, one step up that names nothing.
         (request("/app/etc/shop.xml", "traversal"), request("/etc/shop.xml", "traversal"), "probe for a file"),
+        (
+            case("/home/cart/total/tag/1'", **{"class": "traversal"}),
+            case("/home/cart/.ssh/id_rsa", **{"class": "traversal"}),
+            "probe for a file",
+        ),
+        (
+            case("/usr/share/elasticsearch/repo/a", **{"class": "traversal"}),
+            case("/usr/share/elasticsearch/config/a.yml", **{"class": "traversal"}),
+            "probe for a file",
+        ),
+        (
+            case("$(<command_to_execute>)", **{"class": "cmdi"}),
+            case("$(</etc/passwd)", **{"class": "cmdi"}),
+            "placeholder instead of a payload",
+        ),
+        (
+            case('<image href="data:image/png;base64,', **VALUE, **{"class": "xss"}),
+            case('<embed src="data:text/html;base64,PHN2Zz4=">', **VALUE, **{"class": "xss"}),
+            "fragment of a payload",
+        ),
+        (
+            case("{{say('", **{**VALUE, "source": "vladko312/SSTImap", "class": "ssti"}),
+            case("{{say('')}}${'", **{**VALUE, "source": "vladko312/SSTImap", "class": "ssti"}),
+            "fragment of a payload",
+        ),
+        (
+            case("{{= row12 }}", **VALUE, **{"class": "ssti"}),
+            case("{{= 12*12 }}", **VALUE, **{"class": "ssti"}),
+            "plain template",
+        ),
+        (
+            case("%7B%7Broom%7D%7D", **VALUE, **{"class": "ssti"}),
+            case("%7B%7Bconfig%7D%7D", **VALUE, **{"class": "ssti"}),
+            "plain template",
+        ),
+        (
+            case("`${title}`", **VALUE, **{"class": "codei"}),
+            case("`${title()}`", **VALUE, **{"class": "codei"}),
+            "plain template",
+        ),
+        (
+            case("changed: {{page}}", **{"class": "ssti"}),
+            case("{{page.config}}", **{"class": "ssti"}),
+            "no injection in it",
+        ),
+        (
+            request("/q?text=x", "cmdi", body="ids=1&id%5B%5D=2"),
+            request("/q?text=x", "cmdi", body="ids=1&id%3Bls"),
+            "no injection in it",
+        ),
+        (
+            request("/forgot?to=jo@example.org", "cmdi"),
+            request("/forgot?to=jo@example.org|id", "cmdi"),
+            "no injection in it",
+        ),
+        (case("|search door|head 3", **{"class": "cmdi"}), case("|head 3", **{"class": "cmdi"}), "no injection in it"),
         (request("/realms/root/login", "traversal"), request("/a/./etc/shadow", "traversal"), "probe for a file"),
         (
             request("/js/.htpasswd.old/9-8", "traversal"),

