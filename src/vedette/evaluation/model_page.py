@@ -33,7 +33,7 @@ field. Before it blocks on a site, let it watch (`mode: monitor`) and look at wh
 """
 _FOLDS = """\
 These are not figures of the shipped weights, which trained on every attack source. {folds} models of this
-recipe ([experiments.md](experiments.md)), {steps} steps long, each
+recipe ([experiments.md](experiments.md)), with teachers of {steps} steps, each
 left out a quarter of the sites and API collections and a group of attack sources, and judged these; each is
 calibrated by what the others left out, and their scores are pooled: {attacks:,} attacks and {benign:,} harmless
 whole requests. The folds' models have no early exit. Copies of training attacks are removed after decoding, numbers,
@@ -118,7 +118,7 @@ def _held_out(report: dict[str, Any]) -> str:
     title = "Figures on sites and attack sources never seen in training"
     table = _table(title, ("measure", "of", "rate", "95 %", "to reach", ""), map(_measure, report["measures"]))
     text = _FOLDS.format(
-        folds=len(report["folds"]), steps=", ".join(f"{fold['steps']:,}" for fold in report["folds"]),
+        folds=len(report["folds"]), steps=" or ".join(f"{n:,}" for n in sorted({f["steps"] for f in report["folds"]})),
         attacks=report["attacks"], benign=report["benign"],
     )  # fmt: skip
     found = _table("Attacks found at a false-positive rate", ("of all harmless requests", "found"), rows)
