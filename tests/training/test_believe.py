@@ -800,10 +800,33 @@ def test_rules_about_what_is_no_attack(dropped: tuple[Any, Any], kept: tuple[Any
         ("/opt/app/app.log", "traversal"),
         ("0x2e0x2e0x2fboot.ini", "traversal"),
         ("whoami", "cmdi"),
+        ("a');open('", "xss"),
+        ("CREATE TABLE cmd_lines(cmd_output text);", "sqli"),
+        (".outside.example", "redirect"),
+        ("@outside.example", "redirect"),
+        ("`${name}`", "xss"),
     ],
 )
 def test_what_may_be_an_attack_is_kept(value: str, label: str) -> None:
     assert disbelief(*case(value, **VALUE, **{"class": label})) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "label", "texts", "more"),
+    [
+        ("/?q=|search%20x|head%201&z=;id", "cmdi", ["|search x|head 1", ";id"], {}),
+        ("/?v={if%20phpinfo()}{/if}", "ssti", ["{if phpinfo()}{/if}"], {}),
+        ("/?v={$shop.version}", "ssti", ["{$shop.version}"], {}),
+        ("/?f=/home/ann/id_rsa", "traversal", ["/home/ann/id_rsa"], {}),
+        ("/<!--", "cmdi", [], {"headers": {"X-Forwarded-For": "$(id)"}}),
+        ("/run", "cmdi", ["rm -rf x"], {"body": '{"exec": "rm -rf x"}'}),
+        ("/?q=<svg%20onload=a()>", "xss", ["<svg onload=a()>"], {"body": "<!-- CSRF PoC --><form action=/x>"}),
+        ("/?x={{BaseURL}}&u=http://169.254.1.2", "ssrf", ["http://169.254.1.2"], {}),
+    ],
+)
+def test_requests_that_may_attack_are_kept(url: str, label: str, texts: list[str], more: dict[str, Any]) -> None:
+    record, windows = request(url, label, **more)
+    assert disbelief(record, [*windows, *(("query text", text) for text in texts)]) is None
 
 
 @pytest.mark.parametrize(
@@ -843,6 +866,7 @@ def test_a_value_in_a_header_is_judged_as_elsewhere() -> None:
         case('<p style="' + "color:red   " * 2_000 + '!">x</p>', **VALUE, **{"class": "xss"}),
         case("select lamp" + " " * 20_000 + "!", **TEXTBOOK),
         case(" " * 20_000 + "!", **TEXTBOOK),
+        case("create table a (b int)" + " " * 20_000 + "!", **TEXTBOOK),
     ],
 )
 def test_long_values_are_doubted_fast(record: tuple[Any, Any]) -> None:

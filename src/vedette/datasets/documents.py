@@ -169,13 +169,13 @@ def _plain(rng: random.Random) -> str:
 
 
 def _deep(rng: random.Random) -> str:
-    """One thing within another as pages need them, each another, six levels down, or three connections."""
+    """One thing within another as pages need them, each another, five levels down, or two connections."""
     space = rng.choice((" ", " ", "", "\n  "))
-    names = rng.sample(_BRANCHES, rng.randint(3, 5))
+    names = rng.sample(_BRANCHES, rng.randint(3, 4))
     names = [name for name in names if name not in ("edges", "nodes", "edge", "node", "pageInfo")]
     if rng.random() < 0.3:
         wrapped = rng.choice((("edges", "node"), ("nodes",)))
-        names = [part for name in names[: 4 - len(wrapped)] for part in (name, *wrapped)]
+        names = [part for name in names[: 3 - len(wrapped)] for part in (name, *wrapped)]
     inner = " ".join(rng.sample(_LEAVES, rng.randint(1, 3)))
     for name in reversed([rng.choice(_ROOTS), *names]):
         given = f"({_argument(rng)})" if name not in ("edges", "node", "nodes") and rng.random() < 0.3 else ""

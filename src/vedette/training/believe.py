@@ -24,7 +24,7 @@ _SIGNATURE = re.compile(
 _PLAIN_ADDRESS = re.compile(r"(?:https?:/{1,2}|/{0,2})(?:[\w\-]+\.)+[a-z]{2,18}(?::\d+)?(?:[/?][\w./\-=&%]*)?\Z")
 # The same as the address of a letter, as a path here, spelled in full by codes, or behind an address of the same kind.
 _NAMED = re.compile(
-    r"[\w.\-]*@(?:[\w\-]+\.)+[a-z]{2,18}\Z|\ufffd?/?\.?_?(?:[\w\-]+\.)+[a-z]{2,18}(?:/|\._)?\Z|"
+    r"[\w.\-]+@(?:[\w\-]+\.)+[a-z]{2,18}\Z|\ufffd?(?:/\.?)?_?(?:[\w\-]+\.)+[a-z]{2,18}(?:/|\._)?\Z|"
     r"(?:https?://(?:[\w\-]+\.)+[a-z]{2,18}/){2}\Z|/?\?(?:(?:&|(?<=\?))\w+=https?://(?:[\w\-]+\.)+[a-z]{2,18}/?)+\Z"
 )
 _CODED_SIGN = re.compile(r"%(?:25)*(?:3f|23|5c|40|3a/(?!/))", re.IGNORECASE)
@@ -49,8 +49,11 @@ _TRAVERSAL = re.compile(
 _FOLDER = re.compile(r"/(?:etc|proc|usr|var|root|home)/")
 # Applications have folders of these names below their root.
 _OWN_FOLDER = re.compile(r"(?!/(?:etc|proc|usr|var|root|home)/)(?:/[\w+][\w\-.~+\u2026]*)+/?\Z")
-# So have they routes below "home", and search engines a folder for their copies.
-_OWN_ROUTE = re.compile(r"/home/(?:\w+/)+\w+'?\Z|/usr/share/elasticsearch/repo/[\w\-]+(?:/[\w\-\u2026]+)?\Z")
+# So have they routes below "home", at times with a quote that probes for SQL, and search engines a folder for copies.
+_OWN_ROUTE = re.compile(
+    r"(?!.*(?:id_|key|conf|secret|flag|log|pass|env|ssh|backup))/home/(?:\w+/)+\w+'?\Z|"
+    r"/usr/share/elasticsearch/repo/[\w\-]+(?:/[\w\-\u2026]+)?\Z"
+)
 # One step up and no more: in a field this names nothing yet.
 _LONE_CLIMB = re.compile(r"\.\./?\Z")
 _BESIDE_CLIMB = re.compile(r"%2e|%2f|%5c|%25|%c0|%u|\\|(?:web|meta)-inf", re.IGNORECASE)
@@ -68,7 +71,7 @@ _UNFILLED = re.compile(
 )
 # The same where it looks so plain that no window holds it; what else stands in such a request may be an attack.
 _UNFILLED_AS_SENT = re.compile(r"\bXXPATHXX\b|=@rfiurl\b|\{\{baseurl\}", re.IGNORECASE)
-_BESIDE_UNFILLED = re.compile(r"\.\./|/etc/|\w\(|<|%3c|\||;", re.IGNORECASE)
+_BESIDE_UNFILLED = re.compile(r"\.\./|/etc/|\w\(|<|%3c|\||;|'|`|\$\(|//\d|localhost", re.IGNORECASE)
 # A document that was to follow in base64, and does not.
 _DATA_HEAD = re.compile(r";base64,\s*\Z", re.IGNORECASE)
 # Calls of a scanner's own template language, of which only the answer is ever sent, and what is left of one.
@@ -95,7 +98,7 @@ _ADVISORY = re.compile(r"#\s*(?:cve-\d{4}-\d+|ghsa(?:-\w{4}){3})\s+\u2014", re.I
 # One line of a document that was cut at its line ends.
 _DOCTYPE_HEAD = re.compile(r"\s*<!doctype\s+\w+\s*\[\s*\Z", re.IGNORECASE)
 _TAG_LINE = re.compile(r"\s*(?:- |\w+: )?!ruby/object:[A-Z]\w*(?:::\w+)+\s*\Z")
-_FRAGMENT = re.compile(r"(?:[(\[{=,+]|<%\w*>?|\$b)\s*\Z|\A[^}]*[({]['\"]\Z|\A['\"]\|\w+\s*\}\}\Z")
+_FRAGMENT = re.compile(r"(?:[(\[{=,+]|<%\w*>?|\$b)\s*\Z|\A[^}'\"]*[({]['\"]\Z|\A['\"]\|\w+\s*\}\}\Z")
 
 # Scanners' templates log in first and look at pages afterwards, all under the class of the whole template, and a
 # pattern took "or" in a title and an apostrophe in a word for SQL. The list is long on purpose: only a
@@ -107,11 +110,12 @@ _SIGN = re.compile(
     r"\b(?:and|or|xor|like|between)\b.{0,60}[\d=]|\b(?:select|union|insert|delete|update|order[^a-z_]by|group[^a-z_]by|waitfor)\b|"
     r"\b(?:sleep|exec|eval|system|passthru|phpinfo|printf|print|whoami|ipconfig|ifconfig|netstat|uname|ping|curl|wget|"
     r"cat|dir|echo|cmd|bash|sh|nslookup|shadow|write|alert|confirm|prompt|onerror|onload)\b(?!\.(?:php|asp|cfm|jsp|html?))|(?<!\w)passwd|javascript|"
-    r"\b(?:etc|proc|windows|winnt|boot)\b|win\.ini|/(?:var|tmp|usr|root|dev)/|oast|interact|localhost|nasl|magic|"
+    r"\b(?:etc|proc|windows|winnt|boot)\b|win\.ini|/(?:var|tmp|usr|root|dev)/|oast|interact|localhost|id_rsa|nasl|magic|"
     r"\d\.\d+\.\d+\.\d|\A[\w.\-]+\.php\Z|[a-z0-9+]{20}"
 )
 _BODY_SIGN = re.compile(
-    r"\b(?:whoami|ipconfig|ifconfig|uname|system|passthru|exec|shell_exec|var_dump|phpinfo|sleep|cat|id)\b(?!%5[bB]|\[|['\"]?\s*:)[^=]|"
+    r"\b(?:whoami|ipconfig|ifconfig|uname|system|passthru|exec|shell_exec|var_dump|phpinfo|sleep|cat)\b[^=]|"
+    r"\bid\b(?!%5[bB]|\[|['\"]?\s*:)[^=]|"
     r"[\w+/=%\-]{100}|[\x00-\x08]"
 )
 _HEADER_SIGN = re.compile(r"['\"<]\w|<|--|\|\||\$\{|\.\./|sleep|alert|\(\)\s*\{|\w'")
@@ -187,7 +191,8 @@ _NO_TEXTBOOK = re.compile(
 )
 # A table as anybody makes one: the place where it lies was named on the line before.
 _PLAIN_TABLE = re.compile(
-    r"\s*create\s+table\s+[\w.]+\s*\(\s*\w+\s+(?:text|int|integer|varchar\(\d+\))\s*\)\s*;?\s*\Z", re.I
+    r"(?!.*(?:cmd|exec|output))\s*create\s+table\s+[\w.]+\s*\(\s*\w+\s+(?:text|int|integer|varchar\(\d+\))\s*\)\s*(?:;\s*)?\Z",
+    re.IGNORECASE,
 )
 # Lines of the programs around the payloads.
 _PROGRAM_LINE = re.compile(
@@ -221,7 +226,8 @@ _TEMPLATE_LITERAL = re.compile(r"`\$\{[a-z]{1,12}\}`\Z")
 _TEMPLATE_SIGN = re.compile(
     r"\{\{|[$#@*%~]\{|\{%|<%|\[%|#\w+ ?\(|<[#@s]\w|\[#|\{php|\d\s*[*+\-]\s*\d|\$\w+\.\w+\(|[\w\]]\.\w+\(|"
     r"runtime|process|exec|class|java|velocity|ognl|script|eval|system|__|template|"
-    r"\.\.[/\\]|\$_|\$\w\(|file:|\b(?:curl|wget)\b|\{\w+:|stream\.body",
+    r"\.\.[/\\]|\$_|\$\w\(|file:|\b(?:curl|wget)\b|\{\w+:|stream\.body|"
+    r"\{/?\$?\w+[ .(]|(?<!\w)@[\w(]|/etc/|\w\(['\")]|phpinfo|passthru",
     re.IGNORECASE,
 )
 _TELLING = re.compile(
@@ -229,6 +235,7 @@ _TELLING = re.compile(
     r"session|user|pass|key|token|context|root|system|exec|instance|process|lipsum|cycler|joiner|phpinfo|include|import"
 )
 
+_JSON_HEAD = re.compile(r"\s*(?:\[|\{\s*\")")
 # What an attacker's own site holds, sent to the attacked one by mistake.
 _OTHER_PAGE = re.compile(r"<!--\s*csrf\s+poc\b", re.IGNORECASE)
 _FILE_NAMES = re.compile(r"filename=\"([^\"]*)\"")
@@ -490,7 +497,7 @@ def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str
         return "no injection in it"
     value = str(record.get("value") or "")
     # Of a long flood the windows show the ends only; in JSON each operation is read for itself.
-    whole = "" if value.lstrip().startswith(("[", '{"')) else value
+    whole = "" if _JSON_HEAD.match(value) else value
     if label == "graphql" and source != GENERATED and all(map(_plain_graphql, [*(texts or [value]), whole])):
         return "plain GraphQL"
     if _ADVISORY.match(value):
@@ -504,7 +511,7 @@ def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str
         return "placeholder instead of a payload"
     if record.get("kind") == "value":
         return _doubt_value(source, label, value)
-    if _OTHER_PAGE.search(str(record.get("body") or "")):
+    if _OTHER_PAGE.search(str(record.get("body") or "")) and not _SIGN.search(unquote_plus(str(record.get("url")))):
         return "page that attacks from elsewhere"
     if label == "upload" and _uploads_plain(str(record.get("body") or ""), windows):
         return "harmless HTML"
@@ -512,12 +519,14 @@ def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str
         return "placeholder instead of a payload"
     if label == "ssti" and not _holds_template(record, windows):
         return "no injection in it"
-    if label == "cmdi" and any(map(_PLAIN_SEARCH.match, texts)):
+    besides = [text for text in texts if not _PLAIN_SEARCH.match(text)]
+    if label == "cmdi" and len(besides) < len(texts) and not any(map(_SIGN.search, besides)):
         return "no injection in it"
+    in_header = any(_IN_HEADER.search(str(text).lower()) for text in dict(record.get("headers") or {}).values())
     texts_beside = [c for c, _ in windows if not c.startswith("path") and c not in _WELL_KNOWN_HEADERS]
     if label == "sqli" and _asks_from_outside(source, record, windows):
         return "plain outside address"
-    if label in _PAGE_SAYS_NOTHING and str(record.get("url")) == "/<!--" and not record.get("body"):
+    if label in _PAGE_SAYS_NOTHING and record.get("url") == "/<!--" and not (record.get("body") or in_header):
         return "fragment of a payload"
     if label in _INJECTED and record.get("url") and not _has_sign(source, record, windows):
         return "no injection in it"
@@ -526,7 +535,7 @@ def disbelief(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str
         and _PLAIN_PAGE.match(str(record.get("url")))
         and not record.get("body")
         and not texts_beside
-        and not any(_IN_HEADER.search(str(text).lower()) for text in dict(record.get("headers") or {}).values())
+        and not in_header
     ):
         return "no injection in it"
     return None
@@ -668,7 +677,9 @@ def _doubt_value(source: str, label: Any, value: str) -> str | None:
         return "plain word"
     if label == "traversal" and _FILE_NAME.match(stripped):
         return "probe for a file"
-    if (label == "ssti" and _is_plain_template(unquote_plus(value))) or _TEMPLATE_LITERAL.match(value):
+    if (label == "ssti" and _is_plain_template(unquote_plus(value))) or (
+        label in ("ssti", "codei") and _TEMPLATE_LITERAL.match(value)
+    ):
         return "plain template"
     if label in _MARKUP and _is_harmless_html(value):
         return "harmless HTML"

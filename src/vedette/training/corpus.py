@@ -53,7 +53,7 @@ _HEADERS = (
 )
 _AS_IT_IS = 0.5  # share of values that a header can hold and gets without escapes, as applications read it
 _RAW, _UNESCAPED = 0.15, "&=;/?:@$,'()*!|<>\"{}[]`"  # scanners escape no more than the request line needs
-_AS_TARGET, _AS_AGENT, _AS_FILE, _AS_REFERER, _AS_OPTION, _AS_HOST = 0.35, 0.6, 0.5, 0.8, 0.4, 0.6
+_AS_TARGET, _AS_AGENT, _AS_FILE, _AS_REFERER, _AS_OPTION, _AS_HOST = 0.35, 0.6, 0.5, 1.0, 0.4, 0.6
 _FILE_NAME = re.compile(
     r"[^/\\\r\n\0\"<>]{1,120}\.(?:jpe?g|png|gif|webp|heic|tiff|avif|pdf|docx?|odt|pptx|xlsx?|ods|csv|txt|zip|mp[34]|mov|wav)\Z",
     re.I,

@@ -41,7 +41,7 @@ def write_held_out(data: Path, bags: list[Bag], run: Path, fold: int) -> dict[st
         bag.record_id for bag in bags if bag.part == "test" and bag.label != BENIGN and is_copy(bag.windows, seen)
     }
     disbelieved = {bag.record_id for bag in bags if bag.part == "drop"} - {""}
-    rng, twins, left_out = random.Random(fold), Counter[str](), Counter[str]()
+    rng, twins, left_out = random.Random(fold), Counter[str](), Counter({"copies": 0, "repeats": 0})
     judged: set[frozenset[str]] = set()
     with ExitStack() as stack:
         writer.open(run, stack)
