@@ -131,8 +131,8 @@ def _continued(training: dict[str, Any]) -> str:
     if not steps:
         return ""
     return (
-        f"Once grammars and labels had changed, the shipped weights went on for {steps:,} batches, and the folds'\n"
-        "models went on too; [training.md](training.md) tells how.\n"
+        f"Once grammars and labels had changed, the shipped weights went on for {steps:,} batches, and models of\n"
+        "the folds went on too; [training.md](training.md) tells which, and how.\n"
     )
 
 
