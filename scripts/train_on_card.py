@@ -135,7 +135,8 @@ def refine(runs: Path, name: str, steps: int) -> None:
     if not before.exists():
         (run / "refine.pt").unlink(missing_ok=True)  # steps of an earlier time
         after.rename(before)
-    refiner = Refiner(_student(plan, tokenizer, before), rows, plan, steps, run, lambda line: log(f"{name}: {line}"))
+    student = _student(plan, tokenizer, before)
+    refiner = Refiner(student, tokenizer, rows, plan, steps, run, lambda line: log(f"{name}: {line}"))
 
     def progress(done: int, total: int, note: str) -> None:
         if done % 40 == 0:

@@ -55,7 +55,7 @@ def margins(model: AnomalyDetector, rows: Rows) -> np.ndarray:
 def test_it_learns_what_is_new_and_keeps_what_it_knew(student: AnomalyDetector, tmp_path: Path) -> None:
     rows, lines = some_rows(), []
     before = margins(student, rows)
-    refiner = Refiner(student, rows, PLAN, 120, tmp_path, lines.append)
+    refiner = Refiner(student, TOKENIZER, rows, PLAN, 120, tmp_path, lines.append)
     after = margins(refiner.train(lambda *told: None), rows)
     assert HOPELESS < np.median(before[120:]) < 2
     assert np.median(after[120:]) > np.median(before[120:]) + 1.0
@@ -77,16 +77,16 @@ def test_it_goes_on_where_it_was_cut_off(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Refiner(student, rows, PLAN, 32, tmp_path, lines.append).train(cut_off)
+        Refiner(student, TOKENIZER, rows, PLAN, 32, tmp_path, lines.append).train(cut_off)
     seen: list[int] = []
-    Refiner(student, rows, PLAN, 32, tmp_path, lines.append).train(lambda done, *told: seen.append(done))
+    Refiner(student, TOKENIZER, rows, PLAN, 32, tmp_path, lines.append).train(lambda done, *told: seen.append(done))
     assert "resumed at step 8" in lines
     assert seen == list(range(9, 33))
 
 
 def test_what_cannot_be_told_is_left_alone(student: AnomalyDetector, tmp_path: Path) -> None:
     rows = some_rows()
-    refiner = Refiner(student, rows, PLAN, 40, tmp_path, print)
+    refiner = Refiner(student, TOKENIZER, rows, PLAN, 40, tmp_path, print)
     with torch.no_grad():
         for model in (refiner.before, refiner.average):
             model.odds.bias.sub_(60.0)  # it takes nothing for an attack

@@ -1,29 +1,32 @@
 """A student goes on: grammars or labels have changed since it learned, and there is no time for all of the recipe.
 
 What it said of a row it is to say again, so that nothing is forgotten; but it is corrected where it took a harmless row
-for an attack, or what the grammars made as an attack for none. Both are looked for: the hardest harmless rows are drawn
-more often, as in training, and so are the generated attacks that it is least sure of.
+for an attack, or what the grammars made as an attack for none. Both are looked for, first among all rows: what is new
+is a small part of them, and of that the student knows most already. They are drawn more often, as in training.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from vedette.model.anomaly_detector import AnomalyDetector
 from vedette.model.detector_config import attack_indexes
+from vedette.tokenization.http_tokenizer import HTTPTokenizer
 from vedette.training.distil import AVERAGED, WEIGHT_DECAY, distance, said, set_rate
+from vedette.training.judge import served_margins
 from vedette.training.rows import Batch, Rows, Sampler
-from vedette.training.train import Log, Progress, TrainPlan, attack_margins, find_hardest, save_atomically
+from vedette.training.train import Log, Progress, TrainPlan, find_hardest, save_atomically
 
 NOISE = 0.2  # share of harmless rows that are torn apart
 RATE = 6e-4
 WARM_UP = 40
-LOOKS = 4  # times at which the hardest rows are looked for
+LOOKS = 2  # times at which the hardest rows are looked for
+HARDEST = 16_000  # harmless rows that are the hardest, generated ones and recorded ones half and half
 _GROUPS = 4  # batches that are drawn at once and cut by length
 _KEPT_EVERY = 100  # steps
 
@@ -34,8 +37,17 @@ class Refiner:
     The checkpoint tells rows by their number: a corpus that was made anew meanwhile needs a new beginning.
     """
 
-    def __init__(self, student: AnomalyDetector, rows: Rows, plan: TrainPlan, steps: int, run: Path, log: Log) -> None:
-        self.rows, self.plan, self.steps, self.log = rows, plan, steps, log
+    def __init__(
+        self,
+        student: AnomalyDetector,
+        tokenizer: HTTPTokenizer,
+        rows: Rows,
+        plan: TrainPlan,
+        steps: int,
+        run: Path,
+        log: Log,
+    ) -> None:
+        self.tokenizer, self.rows, self.plan, self.steps, self.log = tokenizer, rows, plan, steps, log
         self.checkpoint = run / "refine.pt"
         self.before, self.student, self.average = (AnomalyDetector(student.config) for _ in range(3))
         for model in (self.before, self.student, self.average):
@@ -80,14 +92,17 @@ class Refiner:
         self.step += 1
         return float(loss.item())
 
-    def _margins(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        return attack_margins(self.average, [self.rows.read(row) for row in rows])
-
     def _find_hardest(self) -> None:
         """Keep the harmless rows with the highest margins and the generated attacks with low ones."""
         sampler = self.sampler
+        among = self.plan.hard_sample if self.step else len(self.rows)
         sampler.hard, sampler.hard_attacks, note = find_hardest(
-            self.rows, self.plan, sampler.hard, sampler.hard_attacks, self._margins, sampler.rng
+            self.rows,
+            replace(self.plan, hard_sample=among, hard_keep=HARDEST / among),
+            sampler.hard,
+            sampler.hard_attacks,
+            lambda numbers: served_margins(self.average, self.tokenizer, self.rows, numbers),
+            sampler.rng,
         )
         self.log(f"step {self.step}: hard rows {note}")
 

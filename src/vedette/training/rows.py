@@ -274,14 +274,17 @@ class Sampler:
         return self._pool[self.rng.integers(0, len(self._pool), n)]
 
     def _surround(self, text: NDArray[np.int16], spare: int) -> NDArray[np.int16]:
-        """Put harmless text before and behind: at most `spare` tokens of another row, or a few tokens over and over."""
+        """Put harmless text before and behind: at most `spare` tokens of another row, or some over and over.
+
+        No single words over and over: that may be a flood of GraphQL fields.
+        """
         rng = self.rng
         if rng.random() < 0.75:
             spare = min(spare, SURROUND)
         padding = self.rows.text(self._benign_row())
         if rng.random() < 0.35 and len(padding):
             start = self._below(len(padding))
-            padding = np.tile(padding[start : start + 1 + self._below(8)], spare)
+            padding = np.tile(padding[start : start + 3 + self._below(8)], spare)
         elif len(padding) < spare:
             padding = np.concatenate([padding, self.rows.text(self._benign_row())])
         padding = padding[:spare]

@@ -34,7 +34,7 @@ from vedette.training.rows import Rows, Sampler, pad
 Log = Callable[[str], None]
 Progress = Callable[[int, int, str], None]
 SURE = 4.5  # log-odds that a generated attack is to have at least,
-HOPELESS = -4.0  # unless it has no more than this: what it drew is no attack, or none that can be told
+HOPELESS = -6.0  # unless it has no more than this: what it drew is no attack, or none that can be told
 
 
 @dataclass(frozen=True, slots=True)
