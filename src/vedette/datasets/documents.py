@@ -318,6 +318,7 @@ def _selection(rng: random.Random, depth: int) -> str:
             fields.append(word + rng.choice((":", ": ")) + rng.choice(_WORDS))
         else:
             fields.append(word)
+    fields = list(dict.fromkeys(fields))  # nobody asks twice
     return rng.choice((" ", "\n  ", ",")).join(fields)
 
 
