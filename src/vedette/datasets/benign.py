@@ -24,12 +24,12 @@ MAX_CHARS = 2400
 """No value is longer; longer ones are cut wherever that falls, as logs and windows cut theirs, most of them sooner."""
 
 GRAMMARS = ("common", "prose", "markup", "code", "web", "query", "sites", "docs", "more", "apps", "scripts", "apis",
-            "services", "manual", "files", "wide", "dialects", "daily")  # fmt: skip
+            "services", "manual", "files", "wide", "dialects", "daily", "traffic")  # fmt: skip
 """The grammar files, each named after its prefix `benign_`."""
 
 _TOPICS = ("prose", "names", "markup", "code", "web", "query", "sites", "docs", "more", "apps", "scripts", "apis",
-           "services", "manual", "files", "wide", "dialects", "daily")  # fmt: skip
-_TOPIC_WEIGHTS = (20, 8, 11, 14, 16, 11, 10, 8, 9, 18, 34, 34, 46, 38, 6, 100, 150, 180)
+           "services", "manual", "files", "wide", "dialects", "daily", "traffic")  # fmt: skip
+_TOPIC_WEIGHTS = (20, 8, 11, 14, 16, 11, 10, 8, 9, 18, 34, 34, 46, 38, 6, 100, 150, 180, 150)
 _DOCUMENT_TOPICS = ("markup blk snip code js other conf help json log prose program langsrc plaintag docbit svbit "
                     "mentry jline dlman dltmpl dldiagram dltalk dlbody dlwire").split()  # fmt: skip
 _USUAL_CHARS, _LONG_SHARE = 600, 0.25
