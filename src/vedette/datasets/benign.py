@@ -39,6 +39,8 @@ _WRAP_SHARE = 0.06
 _CUT_SHARE = 0.04
 # None of the signs that chain commands: harmless words behind one would teach that commands behind one are harmless.
 _JOINERS = ("\n", " ", "\n\n", ", ", " - ", "\r\n", "\t")
+_CHAINS = "&|;` \t"  # what chains commands never begins a text that was cut
+_OWN_MACHINE = re.compile(r"https?://(?:localhost|0\.0\.0\.0|(?:127|10|192\.168)\.[\d.]+)(?::\d+)?(?:[/?#]\S*)?\Z")
 
 # Magic numbers and first header bytes of the files that people upload, in Latin-1.
 _MAGIC = (
@@ -56,12 +58,14 @@ def generate(rng: random.Random) -> str:
     while not text.strip():
         text = _one(rng)
         chance = rng.random()
+        if _OWN_MACHINE.match(text):
+            break  # alone it says where a request comes from; inside something else it is where one is asked to go
         if chance < _JOIN_SHARE:
             text += rng.choice(_JOINERS) + _one(rng)
         elif chance < _JOIN_SHARE + _WRAP_SHARE:
             text = _wrapped(text, rng)
         elif chance < _JOIN_SHARE + _WRAP_SHARE + _CUT_SHARE:
-            text = text[rng.randint(0, len(text) // 2) :]
+            text = text[rng.randint(0, len(text) // 2) :].lstrip(_CHAINS)
     return text[: MAX_CHARS if rng.random() < _LONG_SHARE else _USUAL_CHARS]
 
 
@@ -146,7 +150,7 @@ def _document(rng: random.Random) -> str:
     text = rng.choice(("\n", "\n", "\n\n", "\n    ", "\r\n", " ")).join(
         benign_grammar().draw(rng, topic) for _ in range(rng.randint(2, 6))
     )
-    return text[rng.randrange(len(text)) // 2 :] if rng.random() < 0.4 else text
+    return text[rng.randrange(len(text)) // 2 :].lstrip(_CHAINS) if rng.random() < 0.4 else text
 
 
 def _protobuf(rng: random.Random) -> str:
