@@ -858,7 +858,11 @@ def test_a_value_that_asks_for_the_page_of_a_device_attacks() -> None:
     for value in ("http://192.168.0.254/cgi-bin/status", "https://10.2.0.1:8443/setup/wan"):
         assert doubt_harmless(*case(value, **VALUE)) == "attack among harmless records"
         assert doubt_harmless(*case(value, site="shop.example")) is None
-    for value in ("http://localhost:3000/callback", "open http://192.168.0.254/setup first", "https://shop.example/admin"):
+    for value in (
+        "http://localhost:3000/callback",
+        "open http://192.168.0.254/setup first",
+        "https://shop.example/admin",
+    ):
         assert doubt_harmless(*case(value, **VALUE)) is None
 
 

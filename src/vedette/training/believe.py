@@ -355,7 +355,9 @@ _ATTACKS = tuple(  # what a text must hold, which is found much faster, and what
 _FOREIGN = re.compile(r"<script\b[^<>]{0,200}\ssrc\s*=\s*[\"']?(?:https?:)?//|<script>\(function\(")
 _SECOND_REQUEST = re.compile(r"\n\n(?:get|post) \S{1,99} http/1\.\d ?\n[\w\-]+:")
 # The page by which one sets up a device of the own network: a value by itself that asks a server to go there.
-_DEVICE_PAGE = re.compile(r"\s*https?://(?:10|127|192\.168)\.[\d.]+(?::\d+)?/(?:cgi-bin|goform|hnap1|setup|admin)\b\S*\Z")
+_DEVICE_PAGE = re.compile(
+    r"\s*https?://(?:10|127|192\.168)\.[\d.]+(?::\d+)?/(?:cgi-bin|goform|hnap1|setup|admin)\b\S*\Z"
+)
 
 
 def doubt_harmless(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str | None:
