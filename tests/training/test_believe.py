@@ -854,6 +854,18 @@ def test_attacks_in_harmless_collections(attack: str, kept: str) -> None:
     assert doubt_harmless(*case(kept, **VALUE)) is None
 
 
+def test_a_value_that_asks_for_the_page_of_a_device_attacks() -> None:
+    for value in ("http://192.168.0.254/cgi-bin/status", "https://10.2.0.1:8443/setup/wan"):
+        assert doubt_harmless(*case(value, **VALUE)) == "attack among harmless records"
+        assert doubt_harmless(*case(value, site="shop.example")) is None
+    for value in (
+        "http://localhost:3000/callback",
+        "open http://192.168.0.254/setup first",
+        "https://shop.example/admin",
+    ):
+        assert doubt_harmless(*case(value, **VALUE)) is None
+
+
 def test_a_value_in_a_header_is_judged_as_elsewhere() -> None:
     for value, why in (("{__schema{types{name}}}", None), ("{rooms{id}}", "plain GraphQL")):
         record, _ = case(value, **VALUE, **{"class": "graphql"})

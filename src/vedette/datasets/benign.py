@@ -24,12 +24,12 @@ MAX_CHARS = 2400
 """No value is longer; longer ones are cut wherever that falls, as logs and windows cut theirs, most of them sooner."""
 
 GRAMMARS = ("common", "prose", "markup", "code", "web", "query", "sites", "docs", "more", "apps", "scripts", "apis",
-            "services", "manual", "files", "wide", "dialects", "daily")  # fmt: skip
+            "services", "manual", "files", "wide", "dialects", "daily", "traffic")  # fmt: skip
 """The grammar files, each named after its prefix `benign_`."""
 
 _TOPICS = ("prose", "names", "markup", "code", "web", "query", "sites", "docs", "more", "apps", "scripts", "apis",
-           "services", "manual", "files", "wide", "dialects", "daily")  # fmt: skip
-_TOPIC_WEIGHTS = (20, 8, 11, 14, 16, 11, 10, 8, 9, 18, 34, 34, 46, 38, 6, 100, 150, 180)
+           "services", "manual", "files", "wide", "dialects", "daily", "traffic")  # fmt: skip
+_TOPIC_WEIGHTS = (20, 8, 11, 14, 16, 11, 10, 8, 9, 18, 34, 34, 46, 38, 6, 100, 150, 180, 150)
 _DOCUMENT_TOPICS = ("markup blk snip code js other conf help json log prose program langsrc plaintag docbit svbit "
                     "mentry jline dlman dltmpl dldiagram dltalk dlbody dlwire").split()  # fmt: skip
 _USUAL_CHARS, _LONG_SHARE = 600, 0.25
@@ -39,6 +39,8 @@ _WRAP_SHARE = 0.06
 _CUT_SHARE = 0.04
 # None of the signs that chain commands: harmless words behind one would teach that commands behind one are harmless.
 _JOINERS = ("\n", " ", "\n\n", ", ", " - ", "\r\n", "\t")
+_CHAINS = "&|;` \t"  # what chains commands never begins a text that was cut
+_OWN_MACHINE = re.compile(r"https?://(?:localhost|0\.0\.0\.0|(?:127|10|192\.168)\.[\d.]+)(?::\d+)?(?:[/?#]\S*)?\Z")
 
 # Magic numbers and first header bytes of the files that people upload, in Latin-1.
 _MAGIC = (
@@ -56,12 +58,14 @@ def generate(rng: random.Random) -> str:
     while not text.strip():
         text = _one(rng)
         chance = rng.random()
+        if _OWN_MACHINE.match(text):
+            break  # alone it says where a request comes from; inside something else it is where one is asked to go
         if chance < _JOIN_SHARE:
             text += rng.choice(_JOINERS) + _one(rng)
         elif chance < _JOIN_SHARE + _WRAP_SHARE:
             text = _wrapped(text, rng)
         elif chance < _JOIN_SHARE + _WRAP_SHARE + _CUT_SHARE:
-            text = text[rng.randint(0, len(text) // 2) :]
+            text = text[rng.randint(0, len(text) // 2) :].lstrip(_CHAINS)
     return text[: MAX_CHARS if rng.random() < _LONG_SHARE else _USUAL_CHARS]
 
 
@@ -146,7 +150,7 @@ def _document(rng: random.Random) -> str:
     text = rng.choice(("\n", "\n", "\n\n", "\n    ", "\r\n", " ")).join(
         benign_grammar().draw(rng, topic) for _ in range(rng.randint(2, 6))
     )
-    return text[rng.randrange(len(text)) // 2 :] if rng.random() < 0.4 else text
+    return text[rng.randrange(len(text)) // 2 :].lstrip(_CHAINS) if rng.random() < 0.4 else text
 
 
 def _protobuf(rng: random.Random) -> str:

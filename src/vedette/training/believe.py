@@ -354,13 +354,20 @@ _ATTACKS = tuple(  # what a text must hold, which is found much faster, and what
 # In bare values and recordings of programs: a foreign script, or a second request behind the end of a first.
 _FOREIGN = re.compile(r"<script\b[^<>]{0,200}\ssrc\s*=\s*[\"']?(?:https?:)?//|<script>\(function\(")
 _SECOND_REQUEST = re.compile(r"\n\n(?:get|post) \S{1,99} http/1\.\d ?\n[\w\-]+:")
+# The page by which one sets up a device of the own network: a value by itself that asks a server to go there.
+_DEVICE_PAGE = re.compile(
+    r"\s*https?://(?:10|127|192\.168)\.[\d.]+(?::\d+)?/(?:cgi-bin|goform|hnap1|setup|admin)\b\S*\Z"
+)
 
 
 def doubt_harmless(record: dict[str, Any], windows: Sequence[tuple[str, str]]) -> str | None:
     """Return why the label of a harmless record is not believed, or None. `windows` are (context, view)."""
     texts = [text for _, text in windows]
     if record.get("kind") == "value":
-        texts.append(str(record.get("value") or "").lower())
+        value = str(record.get("value") or "").lower()
+        if _DEVICE_PAGE.match(value):
+            return "attack among harmless records"
+        texts.append(value)
     found = any(_holds_attack(text) for text in texts)
     if not found and not record.get("site"):
         found = any(
