@@ -82,6 +82,8 @@ def validate_deadline(deadline_s: Any, *, field: str = "deadline_s") -> float | 
 
 
 def _headers(headers: Any) -> tuple[tuple[str, str], ...]:
+    if type(headers) is dict:
+        headers = list(headers.items())
     if native is not None and type(headers) is list:
         pairs = native.valid_headers(headers)
         if pairs is not None:

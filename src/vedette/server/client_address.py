@@ -84,10 +84,16 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
 
 def validate_address(text: str, *, field: str) -> str:
     """Return `text` in its canonical form, or raise `RequestError` naming `field`."""
-    parsed = parse_address(text) if len(text) <= 64 else None
-    if parsed is None:
+    canonical = _canonical(text) if len(text) <= 64 else None
+    if canonical is None:
         raise RequestError("is not an IPv4 or IPv6 address", field=field)
-    return str(parsed)
+    return canonical
+
+
+@lru_cache(_REMEMBERED_PEERS)
+def _canonical(text: str) -> str | None:
+    parsed = parse_address(text)
+    return None if parsed is None else str(parsed)
 
 
 def _strip_port(hop: str) -> str:

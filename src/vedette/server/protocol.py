@@ -14,10 +14,10 @@ queue; a client that closes its sending side is closed. Requests pay three assig
 
 It also has shorter ways for the hot endpoints. A whole POST of at most 64 KiB to a path in the application's `at_once`
 is handed to a plain function and answered in the callback that read it, or, where this turn of the loop has answered
-enough, in line (see `gate`): no scope, no cycle, no task, no timer. Only if that function has to wait (or to refuse)
-does the request become one of ASGI, whose application says the rest. And the ASGI extension ``vedette.answer`` writes a
-whole JSON answer to the socket at once, where two ASGI messages become two system calls. Under any other server the
-endpoints use messages.
+enough, in line (see `gate`): no scope, no cycle, no task, no timer; and no parsing where it has the head of the request
+before it (see `same_head`). Only if that function has to wait (or to refuse) does the request become one of ASGI, whose
+application says the rest. And the ASGI extension ``vedette.answer`` writes a whole JSON answer to the socket at once,
+where two ASGI messages become two system calls. Under any other server the endpoints use messages.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from vedette.server.body import may_still_be_sending
 from vedette.server.endpoint import FULL, WAITED, request_id_of, too_many_calls
 from vedette.server.errors import ApiError, new_request_id
 from vedette.server.gate import ALWAYS, Gate
+from vedette.server.same_head import SameHead
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
@@ -45,15 +46,14 @@ STALLED_ANSWER_S = 30.0
 LINGER_S = 2.0
 MAX_CONNECTIONS = 16_384
 _LOOK_EVERY_S = 2.5
+_HEADS_TRIED = 16  # of one connection are kept one after another; then it is no client that repeats itself
 
 
 ANSWER = "vedette.answer"
 _LAST = b"\r\nconnection: close\r\n\r\n"
 MAX_AT_ONCE_BYTES = 64 * 1024
-AtOnce = Callable[
-    [Sequence[tuple[bytes, bytes]], tuple[str, int] | None, bytes, float],
-    bytes | Callable[[Any, Any, Any], Awaitable[None]],
-]
+_Answer = bytes | Callable[[Any, Any, Any], Awaitable[None]]
+AtOnce = Callable[[Sequence[tuple[bytes, bytes]], tuple[str, int] | None, bytes, float], _Answer]
 """Headers, the peer's address, a whole body and the seconds for which it has waited -> the JSON of a 200, or the ASGI
 application that answers instead."""
 _heads: tuple[list[tuple[bytes, bytes]] | None, bytes] = None, b""  # what all heads of a second begin with
@@ -78,6 +78,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._later = False  # whether it is answered in the next turn,
         self._deferred: _Deferred | None = None  # and the call once it was read
         self._body = b""
+        self._same_head: SameHead | None = None
+        self._heads_left = _HEADS_TRIED
+        self._said: _Answer | None = None  # by the handler, of the request that the parser reads only for ASGI
         self._answered_at: float | None = None  # since when the connection is idle, after a short answer
         self._last = False
         self._begun = False  # whether the application that starts has only to say the rest
@@ -87,6 +90,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._refused = False
         self._in_head = True
         self._received = 0  # bytes of the request that is being read
+        self._ended_short = False  # in the bytes that came last: a request that went the short way
         self._ended_here = self._begins_behind = False  # in the bytes that came last: one request, and another after it
         self._reading_since: float | None = self.loop.time()
         self._stalled_since: float | None = None
@@ -102,15 +106,43 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Count, parse, and refuse a head that does not end."""
-        if self._refused:
+        if self._refused or (self._same_head is not None and self._answered_unparsed(data, self._same_head)):
             return
-        self._ended_here = self._begins_behind = False
+        self._ended_here = self._ended_short = self._begins_behind = False
         super().data_received(data)
+        self._keep_head(data)
         # After the parsing, which starts the count anew with each request. Of one that begins behind another, what the
         # parser has given of its head counts.
         self._received += self._head_bytes() if self._begins_behind and self._in_head else len(data)
         if self._in_head and self._received > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(ApiError("headers_too_large", f"the head may have at most {MAX_HEAD_BYTES} bytes"))
+
+    def _answered_unparsed(self, data: bytes, head: SameHead) -> bool:
+        """Whether `data` was one more request with `head`, and has been answered.
+
+        If not, the parser is to read it; what the handler said of it already, if it was asked, stands in `_said`.
+        """
+        if self._reading_since is not None or self._deferred is not None or self._last:
+            return False
+        body = head.body_of(data)
+        if body is None or len(body) > MAX_AT_ONCE_BYTES or not self._is_its_turn() or self.transport.is_closing():
+            return False
+        handler, gate = self._at_once[head.url], self._gate
+        if gate is not None and not gate.has_room_in_this_turn():
+            return False
+        self._unset_keepalive_if_required()
+        said = handler(head.headers, self.client, body, 0.0 if gate is None else gate.held_up_s())
+        if isinstance(said, bytes):
+            self._write(said)
+            return True
+        self._said = said
+        return False
+
+    def _keep_head(self, data: bytes) -> None:
+        """Keep the head of the request that came as `data`, if it was one that the short way answers."""
+        if self._heads_left and self._ended_short:
+            self._heads_left -= 1
+            self._same_head = SameHead.of(data, self.url, self.headers, self._body) or self._same_head
 
     def _head_bytes(self) -> int:
         """Bytes of the head that the parser has given."""
@@ -133,6 +165,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """End the head; the application starts at the next turn of the loop, unless the short way is open."""
         self._in_head = False
         gate, handler = self._gate, self._at_once.get(self.url)
+        if self._said is not None:
+            self._handler, self._body, self._later = handler, b"", False
+            return
         if handler is not None and not self._may_be_short():
             handler = None
         self._later = gate is not None and (handler is None or not gate.has_room_in_this_turn())
@@ -150,13 +185,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _may_be_short(self) -> bool:
         """Whether the request is a plain POST of a small body, and it is its turn to be answered."""
-        cycle = cast("RequestResponseCycle | None", self.cycle)
         if (
-            self._shed  # this one is not refused, and answers keep their order
-            or self._rested_s  # it may have waited
-            or (cycle is not None and not cycle.response_complete)
+            not self._is_its_turn()
             or self.expect_100_continue
-            or self.flow.write_paused
             or self.parser.get_method() != b"POST"
             or self.parser.get_http_version() != "1.1"
             or self.parser.should_upgrade()
@@ -169,6 +200,16 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             elif name in (b"transfer-encoding", b"content-encoding"):
                 return False
         return 0 <= length <= MAX_AT_ONCE_BYTES
+
+    def _is_its_turn(self) -> bool:
+        """Whether nothing is due before a request that comes now."""
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        return not (
+            self._shed  # this one is not refused, and answers keep their order
+            or self._rested_s  # it may have waited
+            or (cycle is not None and not cycle.response_complete)
+            or self.flow.write_paused
+        )
 
     def _start(self, *, full: bool = False) -> None:
         """Go the way of ASGI, with what uvicorn prepares when a request begins."""
@@ -265,6 +306,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             super().on_message_complete()
             return
         self._handler = None
+        self._ended_short = True
         if self.transport.is_closing():
             return
         self._last |= not self.parser.should_keep_alive()
@@ -316,11 +358,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _answer(self, handler: AtOnce, waited_s: float) -> None:
         """Answer a request that was read the short way."""
-        keep_alive = not self._last
-        answer = handler(self.headers, self.client, self._body, waited_s)
-        if not isinstance(answer, bytes):
+        answer, self._said = self._said or handler(self.headers, self.client, self._body, waited_s), None
+        if isinstance(answer, bytes):
+            self._write(answer)
+        else:
             self._answer_by(answer)
-            return
+
+    def _write(self, answer: bytes) -> None:
+        """Send a 200 with the JSON `answer`."""
+        keep_alive = not self._last
         self.transport.write(_head(self.server_state.default_headers, answer, keep_alive=keep_alive) + answer)
         self.server_state.total_requests += 1
         self._answered_at = self.loop.time()
