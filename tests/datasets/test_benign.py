@@ -63,7 +63,7 @@ def test_values_are_bounded_and_never_blank() -> None:
 
 
 def test_values_hold_the_marks_that_alarm_naive_filters() -> None:
-    texts = _draws(3, 2 * DRAWS)
+    texts = _draws(3, 3 * DRAWS)
     for mark in (
         "'",
         '"',
