@@ -138,3 +138,20 @@ def test_many_requests_in_one_read_and_the_beginning_of_another(port):
             chunk = conn.recv(65536)
             assert chunk, received[-200:]
             received += chunk
+
+
+@pytest.mark.parametrize("line", [b"Content-Length: 36", b"Transfer-Encoding: chunked"])
+def test_a_body_behind_an_upgrade_is_no_request(port, line):
+    """The parser ends the message with its head there, and would take the body for the next request."""
+    smuggled = b"GET /smuggled HTTP/1.1\r\nHost: abcd\r\n\r\n"
+    head = b"POST /a HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n" + line + b"\r\n\r\n"
+    answer = exchange(port, head + smuggled)
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert code(answer) == "invalid_http"
+
+
+def test_an_upgrade_without_a_body_is_answered_as_if_not_asked_for(port):
+    answer = exchange(
+        port, b"GET /a HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, close\r\nUpgrade: h2c\r\nContent-Length: 0\r\n\r\n"
+    )
+    assert answer.startswith(b"HTTP/1.1 200")

@@ -213,3 +213,48 @@ def test_an_idle_end_after_another_answer_does_not_cut_this_one(client, monkeypa
         monkeypatch.setattr(BoundedHttpProtocol, "_unset_keepalive_if_required", seen)
         assert ask(connection, message(json.dumps(GOOD).encode()))[0] == 200
         assert cancelled[0] is not None
+
+
+def in_two(client, connection, first: bytes, second: bytes) -> None:
+    """Send both, the second once the first was read."""
+    connection.sendall(first)
+    for _ in range(3):
+        assert client.get("/health").status == 200
+    connection.sendall(second)
+
+
+def test_the_end_of_a_body_and_a_request_behind_it_are_no_head(client):
+    """Read alone, these bytes are one request to another path."""
+    end = b"POST /check/batch HTTP/1.1\r\nX-Junk: "
+    behind = message(json.dumps(GOOD).encode())
+    with socket.create_connection(("127.0.0.1", client.port), timeout=30) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        in_two(client, connection, message(b"", length=str(len(end))), end + behind)
+        assert read_answer(connection)[0].split()[1] == b"400"
+        assert b'"action":"allow"' in read_answer(connection)[1]
+        status, answer = ask(connection, end + behind)
+        assert (status, answer["error"]["field"]) == (422, "method")
+
+
+def test_a_body_that_looks_like_a_head_is_none(client):
+    """It is followed by as many empty lines as make it as long as a request would be."""
+    look = b"no HTTP at all\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n"
+    look = look if len(look) % 2 == 0 else b"n" + look
+    body = look + b"x"
+    with socket.create_connection(("127.0.0.1", client.port), timeout=30) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        in_two(client, connection, message(b"", length=str(len(body))), body + b"\r\n" * (len(look) // 2))
+        assert read_answer(connection)[0].split()[1] == b"400"  # the body is no JSON
+        status, answer = ask(connection, look + b"{}")
+        assert (status, answer["error"]["code"]) == (400, "invalid_http")
+
+
+def test_a_request_of_which_the_beginning_came_behind_another_is_parsed(client, parsed):
+    first, second = (message(json.dumps({**GOOD, "path": path}).encode()) for path in ("/one", "/two"))
+    with socket.create_connection(("127.0.0.1", client.port), timeout=30) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        in_two(client, connection, first + second[:40], second[40:])
+        for _ in range(2):
+            assert b'"action":"allow"' in read_answer(connection)[1]
+        assert ask(connection, first)[1]["action"] == "allow"
+        assert ask(connection, second)[1]["action"] == "allow"

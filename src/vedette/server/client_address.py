@@ -20,6 +20,7 @@ from vedette.errors import ConfigError, RequestError
 
 _MAX_HOPS = 64
 _REMEMBERED_PEERS = 4096
+_MAX_CHARS = 64  # of an address; what is longer is none, and is not remembered
 UNKNOWN = "unknown"
 """Stands for a peer without an address, such as the other end of a Unix socket; it is never trusted."""
 
@@ -61,7 +62,7 @@ class ClientAddresses:
         client = peer
         for hop in reversed(hops[-_MAX_HOPS:]):
             address = _strip_port(hop.strip())
-            parsed = parse_address(address)
+            parsed = parse_address(address) if len(address) <= _MAX_CHARS else None
             if parsed is None:
                 return client
             client = str(parsed)
@@ -84,7 +85,7 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
 
 def validate_address(text: str, *, field: str) -> str:
     """Return `text` in its canonical form, or raise `RequestError` naming `field`."""
-    canonical = _canonical(text) if len(text) <= 64 else None
+    canonical = _canonical(text) if len(text) <= _MAX_CHARS else None
     if canonical is None:
         raise RequestError("is not an IPv4 or IPv6 address", field=field)
     return canonical

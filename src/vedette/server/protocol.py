@@ -55,7 +55,7 @@ MAX_AT_ONCE_BYTES = 64 * 1024
 _Answer = bytes | Callable[[Any, Any, Any], Awaitable[None]]
 AtOnce = Callable[[Sequence[tuple[bytes, bytes]], tuple[str, int] | None, bytes, float], _Answer]
 """Headers, the peer's address, a whole body and the seconds for which it has waited -> the JSON of a 200, or the ASGI
-application that answers instead."""
+application that answers instead. A Content-Length among the headers may be of an earlier request. Raises nothing."""
 _heads: tuple[list[tuple[bytes, bytes]] | None, bytes] = None, b""  # what all heads of a second begin with
 _JSON_HEAD = b"content-type: application/json\r\ncontent-length: "
 
@@ -90,8 +90,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._refused = False
         self._in_head = True
         self._received = 0  # bytes of the request that is being read
-        self._ended_short = False  # in the bytes that came last: a request that went the short way
-        self._ended_here = self._begins_behind = False  # in the bytes that came last: one request, and another after it
+        # In the bytes that came last: a request began, one that went the short way ended, one ended, and another began
+        # behind it.
+        self._began_here = self._ended_short = self._ended_here = self._begins_behind = False
         self._reading_since: float | None = self.loop.time()
         self._stalled_since: float | None = None
         self._watch = self.loop.call_later(_LOOK_EVERY_S, self._look)
@@ -108,8 +109,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Count, parse, and refuse a head that does not end."""
         if self._refused or (self._same_head is not None and self._answered_unparsed(data, self._same_head)):
             return
-        self._ended_here = self._ended_short = self._begins_behind = False
+        self._began_here = self._ended_short = self._ended_here = self._begins_behind = False
         super().data_received(data)
+        self._said = None
         self._keep_head(data)
         # After the parsing, which starts the count anew with each request. Of one that begins behind another, what the
         # parser has given of its head counts.
@@ -127,8 +129,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         body = head.body_of(data)
         if body is None or len(body) > MAX_AT_ONCE_BYTES or not self._is_its_turn() or self.transport.is_closing():
             return False
-        handler, gate = self._at_once[head.url], self._gate
-        if gate is not None and not gate.has_room_in_this_turn():
+        handler, gate = self._at_once.get(head.url), self._gate
+        if handler is None or (gate is not None and not gate.has_room_in_this_turn()):
             return False
         self._unset_keepalive_if_required()
         said = handler(head.headers, self.client, body, 0.0 if gate is None else gate.held_up_s())
@@ -139,8 +141,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         return False
 
     def _keep_head(self, data: bytes) -> None:
-        """Keep the head of the request that came as `data`, if it was one that the short way answers."""
-        if self._heads_left and self._ended_short:
+        """Keep the head of the request that came as `data`, if it was one, whole, that the short way answers."""
+        is_one = self._began_here and self._ended_short and not self._begins_behind and self._reading_since is None
+        if self._heads_left and is_one:
             self._heads_left -= 1
             self._same_head = SameHead.of(data, self.url, self.headers, self._body) or self._same_head
 
@@ -153,7 +156,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._deferred is not None:
             self._queue_deferred()
         self._begins_behind = self._ended_here
-        self._in_head = True
+        self._began_here = self._in_head = True
         self._received = 0
         self._answered_at = None
         self._reading_since = self.loop.time()
@@ -163,9 +166,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """End the head; the application starts at the next turn of the loop, unless the short way is open."""
+        if self.parser.should_upgrade() and _states_a_body(self.headers):  # which the parser would take for a request
+            self._refuse(ApiError("invalid_http", "a request with a body cannot ask for another protocol"))
+            return
         self._in_head = False
         gate, handler = self._gate, self._at_once.get(self.url)
-        if self._said is not None:
+        if self._said is not None and handler is not None:
             self._handler, self._body, self._later = handler, b"", False
             return
         if handler is not None and not self._may_be_short():
@@ -301,6 +307,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Stop the clock: the whole request is here."""
         self._ended_here = True
         self._reading_since = None
+        if self._refused:
+            return
         handler = self._handler
         if handler is None:
             super().on_message_complete()
@@ -443,6 +451,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._in_head or self._handler is not None:
             return cycle.response_complete
         return not cycle.response_started and not self.pipeline
+
+
+def _states_a_body(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    return any(name == b"transfer-encoding" or (name == b"content-length" and value != b"0") for name, value in headers)
 
 
 _SHED_BODY = too_many_calls().body("|").split(b"|")  # around the request's id

@@ -75,8 +75,8 @@ class CheckRoutes:
     ) -> bytes | ASGIApp:
         """Answer a whole POST /check without a task: the JSON of its verdict, or the application that says the rest,
         an error or what a thread is still busy with."""
-        call = Call(headers, client, _nothing_to_receive, self._addresses, waited_s)
         try:
+            call = Call(headers, client, _nothing_to_receive, self._addresses, waited_s)
             self._limit(self._limits.hit(call.caller), 1)
             if len(body) > self._max_bytes:
                 raise too_large(self._max_bytes)

@@ -32,7 +32,7 @@ class SameHead(NamedTuple):
         if end < 0 or len(data) != end + len(_END) + len(body):
             return None
         length = _LENGTH.search(data, 0, end + len(_END))
-        if length is None:
+        if length is None or int(length[1]) != len(body):
             return None
         return cls(data[: length.start(1)], data[length.end(1) : end + len(_END)], url, tuple(headers))
 

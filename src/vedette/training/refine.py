@@ -98,7 +98,7 @@ class Refiner:
         among = self.plan.hard_sample if self.step else len(self.rows)
         sampler.hard, sampler.hard_attacks, note = find_hardest(
             self.rows,
-            replace(self.plan, hard_sample=among, hard_keep=HARDEST / among),
+            replace(self.plan, hard_sample=among, hard_keep=(HARDEST + 0.5) / among),
             sampler.hard,
             sampler.hard_attacks,
             lambda numbers: served_margins(self.average, self.tokenizer, self.rows, numbers),

@@ -282,8 +282,8 @@ class Sampler:
         if rng.random() < 0.75:
             spare = min(spare, SURROUND)
         padding = self.rows.text(self._benign_row())
-        if rng.random() < 0.35 and len(padding):
-            start = self._below(len(padding))
+        if rng.random() < 0.35 and len(padding) > 2:
+            start = self._below(len(padding) - 2)
             padding = np.tile(padding[start : start + 3 + self._below(8)], spare)
         elif len(padding) < spare:
             padding = np.concatenate([padding, self.rows.text(self._benign_row())])
