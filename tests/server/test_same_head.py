@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 import socket
+from itertools import pairwise
 
 import httptools
 import pytest
-from hypothesis import given
+import uvicorn
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from uvicorn.server import ServerState
 
 from tests.server.conftest import NO_LIMIT, Client, settings_of
 from tests.server.live import running
@@ -124,8 +129,8 @@ def test_a_kept_head_reads_as_the_parser_reads(
 
 @pytest.fixture(scope="module")
 def client():
-    settings = settings_of(NO_LIMIT)
-    with running(create_app(settings), settings) as port:
+    unlimited = settings_of(NO_LIMIT)
+    with running(create_app(unlimited), unlimited) as port:
         yield Client(port)
 
 
@@ -224,16 +229,16 @@ def in_two(client, connection, first: bytes, second: bytes) -> None:
 
 
 def test_the_end_of_a_body_and_a_request_behind_it_are_no_head(client):
-    """Read alone, these bytes are one request to another path."""
-    end = b"POST /check/batch HTTP/1.1\r\nX-Junk: "
-    behind = message(json.dumps(GOOD).encode())
+    """Read alone, these bytes are no request."""
+    asked = message(json.dumps(GOOD).encode())
+    begun, end = asked[:-2], asked[-2:] + asked
     with socket.create_connection(("127.0.0.1", client.port), timeout=30) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        in_two(client, connection, message(b"", length=str(len(end))), end + behind)
-        assert read_answer(connection)[0].split()[1] == b"400"
-        assert b'"action":"allow"' in read_answer(connection)[1]
-        status, answer = ask(connection, end + behind)
-        assert (status, answer["error"]["field"]) == (422, "method")
+        in_two(client, connection, begun, end)
+        for _ in range(2):
+            assert b'"action":"allow"' in read_answer(connection)[1]
+        status, answer = ask(connection, end)
+        assert (status, answer["error"]["code"]) == (400, "invalid_http")
 
 
 def test_a_body_that_looks_like_a_head_is_none(client):
@@ -258,3 +263,98 @@ def test_a_request_of_which_the_beginning_came_behind_another_is_parsed(client, 
             assert b'"action":"allow"' in read_answer(connection)[1]
         assert ask(connection, first)[1]["action"] == "allow"
         assert ask(connection, second)[1]["action"] == "allow"
+
+
+# -- against the parser alone --------------------------------------------------------------------------------------
+
+
+class Wire(asyncio.Transport):
+    """Takes what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        self.written += b"" if self.closed else data
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return ("192.0.2.1", 5) if name in ("peername", "sockname") else default
+
+
+class Told:
+    """An application that tells what it was asked, at once or, of an uneven length, as ASGI."""
+
+    def __init__(self) -> None:
+        self.at_once = {b"/check": self.answer}
+
+    def answer(self, headers, client, body, waited_s):
+        kept = [pair for pair in headers if pair[0] != b"content-length"]
+        return self.later if len(body) % 2 else json.dumps([str(kept), str(body)]).encode()
+
+    async def later(self, scope, receive, send):
+        await self(scope, receive, send)
+
+    async def __call__(self, scope, receive, send):
+        body, more = b"", True
+        while more:
+            event = await receive()
+            body, more = body + event.get("body", b""), event.get("more_body", False)
+        text = json.dumps([scope["method"], scope["path"], str(scope["headers"]), str(body)]).encode()
+        headers = [(b"content-length", str(len(text)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": text})
+
+
+async def answers(pieces: list[bytes], *, heads: int) -> tuple[bytes, bool]:
+    """What is written, and whether the connection is closed, where so many heads are kept."""
+    config = uvicorn.Config(Told(), loop="asyncio", ws="none", lifespan="off", log_config=None, interface="asgi3")
+    config.load()
+    config.loaded_app = config.app
+    connection, wire = BoundedHttpProtocol(config, ServerState(), {}), Wire()
+    connection.connection_made(wire)
+    connection._heads_left = heads
+    for piece in pieces:
+        if not wire.closed:
+            connection.data_received(piece)
+        for _ in range(6):
+            await asyncio.sleep(0)
+    connection.connection_lost(None)
+    return re.sub(rb'"request_id":"\w+"', b"", wire.written), wire.closed
+
+
+PLAIN = [b"", b"{}", b"abc", b"POST /check HTTP/1.1\r\n\r\n", b"\r\n\r\n", b"x\r\nContent-Length: 2\r\n\r\n{}"]
+MESSAGES = st.one_of(
+    st.builds(message, st.sampled_from(PLAIN)),
+    st.builds(message, st.sampled_from(PLAIN), st.sampled_from(["A: b", "Connection: close", "Expect: 100-continue"])),
+    st.builds(message, st.sampled_from(PLAIN), st.sampled_from(["Upgrade: h2c\r\nConnection: upgrade"])),
+    st.builds(lambda body, length: message(body, length=length), st.sampled_from(PLAIN), st.sampled_from("02345")),
+    st.sampled_from([b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n", b"\r\n", b"\r\n\r\n", b"POST /other HTTP/1.1\r\n"]),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(MESSAGES, min_size=2, max_size=8), st.lists(st.integers(0, 600), max_size=4), st.booleans())
+def test_whatever_comes_is_answered_as_if_all_were_parsed(sent: list[bytes], cuts: list[int], as_sent: bool) -> None:
+    pieces = list(sent)
+    if not as_sent:
+        data = b"".join(sent)
+        ends = sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
+        pieces = [data[start:end] for start, end in pairwise(ends) if start < end]
+    pieces += pieces[-1:]  # what came last comes again
+    told = asyncio.run(answers(pieces, heads=16))
+    assert told == asyncio.run(answers(pieces, heads=0))
