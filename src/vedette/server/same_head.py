@@ -1,7 +1,7 @@
 """A client that keeps its connection sends one head over and over; only the length of the body behind it changes.
 
-Once the parser has read such a head, bytes that begin with the same ones mean the same, but for that number. To compare
-them costs a hundredth of parsing them, with a callback for each header.
+Once the parser has read such a head, bytes that begin with the same ones mean the same, but for that number: comparing
+them saves the parsing, with a callback for each header.
 """
 
 from __future__ import annotations
