@@ -15,13 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
-from tests.server.conftest import NO_LIMIT, Client, settings_of
-from tests.server.live import running
 from tests.server.test_gate import read_answer
 from tests.server.test_routes import EVIL, GOOD, LIMITED
 from vedette.inference.check_stage import ON_LOOP_BYTES
 from vedette.server import protocol
-from vedette.server.app import create_app
 from vedette.server.protocol import BoundedHttpProtocol
 from vedette.server.same_head import MAX_BYTES, SameHead
 
@@ -125,13 +122,6 @@ def test_a_kept_head_reads_as_the_parser_reads(
 
 
 # -- on a connection -----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def client():
-    unlimited = settings_of(NO_LIMIT)
-    with running(create_app(unlimited), unlimited) as port:
-        yield Client(port)
 
 
 @pytest.fixture
