@@ -66,7 +66,7 @@ def test_a_name_in_a_long_value_is_read(text: str) -> None:
     "text",
     ["aa: b;" * 26 + "(", "color: red;" * 14 + "(", "a" + "\n" * 40_000 + "x", "\t" * 20_000 + " " * 20_000 + "x",
      "a \n" * 20_000, "(X11; " * 10_000, "'s " * 20_000, ";a=" * 20_000, "|" * 40_000, "{a_" * 20_000, "[a]" * 20_000,
-     "1," * 20_000 + "*"],
+     "1," * 20_000 + "*", "a[0]" * 20_000, "&a[0].b=" + "x" * 40_000],
 )  # fmt: skip
 def test_the_screen_is_fast_on_its_own_signs(text: str) -> None:
     began = time.process_time()

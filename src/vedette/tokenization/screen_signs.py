@@ -52,6 +52,8 @@ _CALM = re.compile(
             # A GUID's braces, a placeholder of a URI template (RFC 6570), a subscript at the end.
             rf"\{{(?={_HEX}{{8}}-(?:{_HEX}{{4}}-){{3}}{_HEX}{{12}}\}})|\}}(?<=-{_HEX}{{12}}\}})",
             r"\{(?<==.)[a-z]+(?:_[a-z]+){1,4}\}|\[(?<=[\w\]].)[\w.\-]*\](?=\[|\Z)",
+            # Subscripts in the name of a pair, of members too, before another pair: rooms[0].adults=2&
+            r"\[(?<=\w.)\d{0,4}\](?=(?:\.\w{1,40}|\[\d{0,4}\]){0,4}=[^\s&(\[]{0,200}&)",
             # The punctuation of JSON where it stands as JSON has it, of a query between its pairs.
             *(
                 rf"{quote}[\]}}\s]*[,:][\s\[{{]*(?:\\?\"(?![\s>=+|])|(?=[0-9\-\]}}]|(?:true|false|null)\b|\Z))"
@@ -61,7 +63,7 @@ _CALM = re.compile(
             r"\"(?=[\w@\u00a0-\uffff])(?<=[\[{,:]\")|\\\"(?=[\w@\u00a0-\uffff])(?<=[\[{,:]\\\")",
             r"\[[\[{]*(?=[\"\[{])|\{(?!\{)[\[{]*(?=[\"\[{])|\][\]}]*(?=[\]},])|\}[\]}]*(?=[\]},])",
             r"&if(?==(?:true|false)(?:&|\Z))",  # of the most common tracker; else a condition
-            r"&(?=[A-Za-z_][\w.\-\[\]]{0,40}=[^\s&]{0,200}(?:&|\Z))",
+            r"&(?=[A-Za-z_][\w.\-\[\]]{0,80}=[^\s&]{0,200}(?:&|\Z))|&(?<==.)(?=\Z)",
             # Parentheses of a browser's name, of a time zone's.
             _AGENT,
             r"\((?<=[+\-]\d{4}[ +].)[A-Z][a-z]+(?:[ +][A-Z][a-z]+){1,4}\)",
