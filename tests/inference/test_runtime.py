@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
@@ -16,13 +18,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from tests.native_here import HAS_NATIVE, NATIVE_ONLY, WAYS
+from tests.native_here import HAS_NATIVE, NATIVE_ONLY, VNNI_ONLY, WAYS
 from tests.tiny_bundle import CALIBRATION, detector, early_bundle, early_detector, rows, tiny_bundle, tokenizer
 from vedette.bundle import (
     CHECKPOINT,
     FP32_ONNX,
     INT8_ONNX,
     VOCABULARY,
+    Bundle,
     FileEntry,
     WeightFile,
     load_bundle,
@@ -34,6 +37,7 @@ from vedette.errors import BackendUnavailable, BundleError, ConfigError, Inferen
 from vedette.inference import runtime_native
 from vedette.inference.optimization import TOLERANCES, optimization_for
 from vedette.inference.runtime import RUNTIMES, VARIANTS, ModelRuntime, Variant, load_runtime
+from vedette.native.loader import native_library
 
 EVERY_WAY = pytest.mark.parametrize("variant", WAYS, ids=lambda variant: variant.name)
 # Rows of a run share their rounding with no other row, except where upstream takes activation ranges over the batch.
@@ -195,6 +199,25 @@ def test_native_agrees_bit_by_bit_however_rows_are_put_together(shape: tuple[int
     has_text = (ids > tiny_bundle().config.context_tokens).any(axis=1)
     assert differences(together.logits[has_text], logits[has_text]) <= TOLERANCES["native"].max_logit_difference
     assert (together.logits[~has_text, 1:] <= -9000).all()
+
+
+@VNNI_ONLY
+@pytest.mark.parametrize("bundle", [tiny_bundle, early_bundle, load_model], ids=["tiny", "early", "shipped"])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3), (5, 7), (40, 30), (2, 64)])
+def test_wide_products_are_the_same_bit_by_bit(bundle: Callable[[], Bundle], shape: tuple[int, int]) -> None:
+    library, runtime = native_library(), load_runtime(bundle(), optimization_for(Variant("native", "int8")), "cpu")
+    assert isinstance(library, ctypes.CDLL)
+    ids = rows(*shape)
+    found = []
+    try:
+        for wanted in (0, 1):
+            assert library.vedette_wide(wanted) == wanted
+            found.append(runtime.run(ids))
+    finally:
+        library.vedette_wide(1)
+    narrow, wide = found
+    assert narrow.logits.tobytes() == wide.logits.tobytes()
+    assert narrow.evidence.tobytes() == wide.evidence.tobytes()
 
 
 @NATIVE_ONLY

@@ -24,6 +24,7 @@ from vedette.model.detector_config import MASKED, ROTARY_BASE, DetectorConfig, a
 from vedette.native.loader import native_library
 
 _BLOCK, _ACTIVATION_MAX, _MAX_HEAD = 16, 2047, 64  # as in detector.c
+_LINE = 64  # bytes of a line of the cache, and of the widest registers
 _POSITIONS = 4096  # tokens of a text that is computed at once: a window has at most 2,048 characters
 REASONS = {1: "memory is short", 2: "a token is outside the vocabulary"}
 
@@ -164,7 +165,12 @@ class NativeRuntime:
         )
 
     def _pointer(self, array: NDArray[np.generic], kind: type[np.generic] = np.float32) -> int:
-        held = np.ascontiguousarray(array, kind)
+        """Keep `array` where a line of the cache begins, and return where that is."""
+        size = array.size * np.dtype(kind).itemsize
+        room = np.empty(size + _LINE, np.uint8)
+        begin = -room.ctypes.data % _LINE
+        held = room[begin : begin + size].view(kind)
+        held[:] = array.ravel()
         self._kept.append(held)
         return held.ctypes.data
 
