@@ -36,7 +36,7 @@ def resident(pid: int) -> float:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Run the benchmark."""
-    bodies = payloads(options)
+    bodies = payloads(options, options.kind)
     samples: list[tuple[float, float]] = []  # MiB: resident, held by the memory of scores
     ending = threading.Event()
     with vedette_service() as (pid, port):
