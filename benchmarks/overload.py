@@ -22,6 +22,7 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -201,9 +202,12 @@ def middle(values: list[float | None]) -> str:
     return f"{statistics.median(known):.6g} ({known[0]:.6g} to {known[-1]:.6g}){missing}"
 
 
+_Figure = Callable[[dict[str, Any]], float | None]
+
+
 def overview(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Medians of several runs of one kind, with the lowest and highest."""
-    figures_of = {
+    figures_of: dict[str, _Figure] = {
         "capacity_per_s": lambda run: run["capacity_per_s"],
         "flood_answers_in_time": lambda run: run["flood"]["answers_in_time"],
         "flood_answers": lambda run: sum(count for name, count in run["flood"]["outcomes"].items() if name == "ok"),

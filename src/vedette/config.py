@@ -84,8 +84,8 @@ class WafServiceSettings(Section):
     )
     max_wait: Annotated[float, Field(gt=0, le=300)] | None = Field(
         None,
-        description="Seconds that a call may wait for its turn before it is read; one that would wait longer is "
-        "answered 503 at once. null is half of timeout.",
+        description="Seconds that a call may wait for its turn before it is read, and one of more than 8 KiB for those "
+        "before it; one that would wait longer is answered 503 at once. null is half of timeout.",
     )
     model_path: str | None = Field(
         None, description="Bundle directory, .onnx or .pt checkpoint; null is the shipped bundle."

@@ -265,6 +265,37 @@ def test_overload_ends_cleanly():
         assert outcome(client.check(attack("after"))) == "verdict"
 
 
+def test_a_large_call_that_would_wait_too_long_is_refused_by_its_head():
+    runtime = SmallRuntime()
+    with small_service(runtime) as (client, _):
+        backlog, answers = client.routes._backlog, []
+
+        def check(n, repeats=LARGE):
+            return outcome(client.post("/check", {"method": "POST", "path": "/", "body": f"it's{n} " * repeats}))
+
+        in_threads([lambda n=n: check(n) for n in range(6)])  # which tells the pace
+        assert backlog.calls == 0
+        runtime.gate.clear()
+        held = threading.Thread(target=lambda: answers.extend(in_threads([lambda n=n: check(n) for n in (6, 7)])))
+        held.start()
+        wait_for(lambda: backlog.calls == 2)
+        backlog._max_wait_s = 0.0
+        for path in (b"/check", b"/check/batch"):
+            with socket.create_connection(("127.0.0.1", client.port), timeout=30) as conn:
+                conn.sendall(b"POST " + path + b" HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n")
+                head, body = read_answer(conn)
+                assert head.startswith(b"HTTP/1.1 503 ")
+                assert b"retry-after: 1" in head
+                assert json.loads(body)["error"]["code"] == "overloaded"
+        assert check(8, repeats=3000) == "overloaded"  # what came whole with its head, too
+        assert outcome(client.check("/?q=word")) == "verdict"
+        runtime.gate.set()
+        held.join(60)
+        assert answers == ["verdict"] * 2
+        assert check(9) == "verdict"
+        assert client.get("/metrics", Accept="application/json").json["requests"]["by_outcome"]["overloaded"] == 3
+
+
 def adds_up(client, service, sent, seen):
     """Every call is in exactly one counter, and nothing is left anywhere."""
     told = client.get("/metrics", Accept="application/json").json

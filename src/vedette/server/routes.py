@@ -26,7 +26,8 @@ from vedette.inference.rate_limiter import Decision, RequestLimits
 from vedette.inference.redis_limits import RedisLimits
 from vedette.inference.scheduling import give_way
 from vedette.inference.turn import TURN
-from vedette.server.body import Receive, Send, too_large
+from vedette.server.backlog import Backlog
+from vedette.server.body import Receive, Send, content_length, too_large
 from vedette.server.client_address import ClientAddresses
 from vedette.server.endpoint import Call, Handler, answer_post
 from vedette.server.errors import ApiError
@@ -60,6 +61,9 @@ class CheckRoutes:
         self._max_bytes = settings.max_request_bytes
         self._max_batch = settings.max_batch
         self._decoding = 0
+        self._backlog = Backlog(
+            settings.max_wait or settings.timeout / 2, lambda: service.metrics.refused(Overloaded.outcome)
+        )
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="vedette-decode", initializer=give_way)
 
     def close(self) -> None:
@@ -80,6 +84,7 @@ class CheckRoutes:
             self._limit(self._limits.hit(call.caller), 1)
             if len(body) > self._max_bytes:
                 raise too_large(self._max_bytes)
+            self._backlog.admit(len(body))
             reading = read_check(body, call.caller, believed=call.believed)
             found = self._service.check_at_once(
                 reading.request, deadline_s=reading.deadline_s, request_id=call.request_id, waited_s=waited_s
@@ -88,7 +93,7 @@ class CheckRoutes:
                 return encode(found)
         except Exception as error:  # told by `answer_post`, like every other
             return self._later(partial(_raise, error))
-        return self._later(partial(self._finish, found))
+        return self._later(partial(self._finish, found, len(body)))
 
     def _later(self, handler: Handler) -> ASGIApp:
         async def app(scope: Any, receive: Receive, send: Send) -> None:
@@ -96,8 +101,9 @@ class CheckRoutes:
 
         return app
 
-    async def _finish(self, under_way: UnderWay, _call: Call) -> bytes:
-        return encode(await self._service.finish(under_way))
+    async def _finish(self, under_way: UnderWay, size: int, _call: Call) -> bytes:
+        with self._backlog.holding(size):
+            return encode(await self._service.finish(under_way))
 
     async def batch(self, scope: Any, receive: Receive, send: Send) -> None:
         """POST /check/batch."""
@@ -106,37 +112,46 @@ class CheckRoutes:
     async def _check(self, call: Call) -> bytes:
         redis = self._redis
         self._limit(self._limits.hit(call.caller) if redis is None else await redis.hit(call.caller), 1)
-        data = await call.read_body(self._max_bytes)
+        data = await self._read_body(call)
         waited_s = call.waited_s
-        if len(data) <= INLINE_BYTES:
-            reading = read_check(data, call.caller, believed=call.believed)
-        else:
-            begun = time.monotonic()
-            reading = await self._off_loop(lambda: read_check(data, call.caller, believed=call.believed))
-            waited_s += time.monotonic() - begun
-        verdict = await self._service.check(
-            reading.request, deadline_s=reading.deadline_s, request_id=call.request_id, waited_s=waited_s
-        )
+        with self._backlog.holding(len(data)):
+            if len(data) <= INLINE_BYTES:
+                reading = read_check(data, call.caller, believed=call.believed)
+            else:
+                begun = time.monotonic()
+                reading = await self._off_loop(lambda: read_check(data, call.caller, believed=call.believed))
+                waited_s += time.monotonic() - begun
+            verdict = await self._service.check(
+                reading.request, deadline_s=reading.deadline_s, request_id=call.request_id, waited_s=waited_s
+            )
         return encode(verdict)
+
+    async def _read_body(self, call: Call) -> bytes:
+        """The whole body, or nothing of a large one that would wait too long."""
+        self._backlog.admit(content_length(call.headers) or 0)
+        data = await call.read_body(self._max_bytes)
+        self._backlog.admit(len(data))  # others may have come meanwhile
+        return data
 
     async def _batch(self, call: Call) -> bytes:
         started = time.perf_counter()
         redis = self._redis
         self._limit(self._limits.hit(call.caller) if redis is None else await redis.hit(call.caller), 1)
-        data = await call.read_body(self._max_bytes)
+        data = await self._read_body(call)
 
         def read() -> list[Reading]:
             return read_batch(data, call.caller, believed=call.believed, max_batch=self._max_batch)
 
-        readings = read() if len(data) <= INLINE_BYTES else await self._off_loop(read)
-        if (rest := len(readings) - 1) > 0:
-            hit = self._limits.hit(call.caller, rest) if redis is None else await redis.hit(call.caller, rest)
-            self._limit(hit, rest)
-        results = await self._service.check_many(
-            [reading.request for reading in readings],
-            deadlines_s=[reading.deadline_s for reading in readings],
-            waited_s=call.waited_s,
-        )
+        with self._backlog.holding(len(data)):
+            readings = read() if len(data) <= INLINE_BYTES else await self._off_loop(read)
+            if (rest := len(readings) - 1) > 0:
+                hit = self._limits.hit(call.caller, rest) if redis is None else await redis.hit(call.caller, rest)
+                self._limit(hit, rest)
+            results = await self._service.check_many(
+                [reading.request for reading in readings],
+                deadlines_s=[reading.deadline_s for reading in readings],
+                waited_s=call.waited_s,
+            )
         elapsed_ms = (time.perf_counter() - started) * 1e3
         return encode(BatchCheckResponse(results=list(results), processing_time_ms=elapsed_ms))
 

@@ -1,0 +1,109 @@
+"""Large calls: how long one would wait is told by the pace of those before it, and who would wait too long is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from vedette.errors import Overloaded
+from vedette.server.backlog import ALWAYS, LARGE_BYTES, Backlog
+
+SIZE = 100_000
+
+
+class Calls:
+    """A backlog whose calls are begun and ended by hand, with a clock of its own."""
+
+    def __init__(self, max_wait_s=0.5):
+        self.now, self.refused, self.open = 10.0, 0, []
+        self.backlog = Backlog(max_wait_s, self.refuse, clock=lambda: self.now)
+
+    def refuse(self):
+        self.refused += 1
+
+    def begin(self, size=SIZE):
+        held = self.backlog.holding(size)
+        held.__enter__()
+        self.open.append(held)
+
+    def end(self, after_s):
+        self.now += after_s
+        self.open.pop(0).__exit__(None, None, None)
+
+    def is_let_in(self, size=SIZE):
+        before = self.refused
+        try:
+            self.backlog.admit(size)
+        except Overloaded:
+            assert self.refused == before + 1
+            return False
+        assert self.refused == before
+        return True
+
+
+def busy(pace_s, waiting):
+    """Calls of which one was done each `pace_s`, and so many still wait."""
+    calls = Calls()
+    for _ in range(20 + waiting):
+        calls.begin()
+    for _ in range(20):
+        calls.end(pace_s)
+    return calls
+
+
+def test_a_burst_after_silence_passes_whole():
+    calls = Calls()
+    for _ in range(1000):
+        assert calls.is_let_in()
+        calls.begin()
+
+
+@pytest.mark.parametrize("pace_s", [0.01, 0.05, 0.1])
+def test_who_would_wait_too_long_is_refused(pace_s):
+    fitting = int(0.5 / pace_s)
+    assert busy(pace_s, fitting - 1).is_let_in()
+    assert not busy(pace_s, fitting + 2).is_let_in()
+
+
+def test_bytes_are_counted_and_not_calls():
+    calls = busy(0.05, 4)
+    assert calls.is_let_in()
+    calls.begin(8 * SIZE)
+    assert not calls.is_let_in()
+
+
+def test_small_calls_are_let_in_and_count_for_nothing():
+    calls = busy(0.1, 20)
+    assert calls.is_let_in(LARGE_BYTES)
+    before = calls.backlog.calls
+    with calls.backlog.holding(LARGE_BYTES):
+        assert calls.backlog.calls == before
+
+
+def test_the_first_calls_are_let_in_whatever_the_pace():
+    calls = busy(100.0, ALWAYS - 1)
+    assert calls.is_let_in()
+    calls.begin()
+    assert not calls.is_let_in()
+
+
+def test_the_pace_follows_what_comes_and_idle_time_is_none_of_it():
+    calls = busy(0.1, 8)
+    assert not calls.is_let_in()
+    for _ in range(60):
+        calls.begin()
+        calls.end(0.01)
+    assert calls.is_let_in()
+    while calls.open:
+        calls.end(0.01)
+    calls.now += 1000
+    for _ in range(9):
+        calls.begin()
+    calls.end(0.01)
+    assert calls.is_let_in()
+
+
+def test_a_call_that_fails_counts_no_more():
+    calls = Calls()
+    with pytest.raises(KeyError), calls.backlog.holding(SIZE):
+        raise KeyError
+    assert calls.backlog.calls == 0
