@@ -1,4 +1,4 @@
-"""Large calls: how long one would wait is told by the pace of those before it, and who would wait too long is refused."""
+"""Large calls: how long one would wait is told by the pace of those before it; who would wait too long is refused."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ class Calls:
         held.__enter__()
         self.open.append(held)
 
-    def end(self, after_s):
+    def end(self, after_s, place=0, error=None):
         self.now += after_s
-        self.open.pop(0).__exit__(None, None, None)
+        held = self.open.pop(place)
+        assert not held.__exit__(None if error is None else type(error), error, None)
 
     def is_let_in(self, size=SIZE):
         before = self.refused
@@ -50,7 +51,7 @@ def busy(pace_s, waiting):
     return calls
 
 
-def test_a_burst_after_silence_passes_whole():
+def test_what_comes_before_any_was_done_is_let_in():
     calls = Calls()
     for _ in range(1000):
         assert calls.is_let_in()
@@ -102,8 +103,42 @@ def test_the_pace_follows_what_comes_and_idle_time_is_none_of_it():
     assert calls.is_let_in()
 
 
-def test_a_call_that_fails_counts_no_more():
+def test_after_a_pause_the_pace_is_soon_another():
+    calls = busy(0.5, 0)
+    for _ in range(30):
+        calls.begin()
+    for _ in range(8):
+        calls.end(0.01)
+    assert calls.backlog.wait_s() < 22 * 0.2  # of 0.5 and 0.01 s that is nearer to the latter
+
+
+def test_a_small_call_that_ends_behind_a_large_one_does_not_pay_for_it():
     calls = Calls()
-    with pytest.raises(KeyError), calls.backlog.holding(SIZE):
-        raise KeyError
-    assert calls.backlog.calls == 0
+    calls.begin(8 * SIZE)
+    for _ in range(64):
+        calls.begin(LARGE_BYTES + 8)
+        calls.end(0.004, place=-1)
+        calls.now += 0.1
+        calls.end(0.0)
+        calls.begin(8 * SIZE)
+    calls.begin(8 * SIZE)
+    assert calls.is_let_in(LARGE_BYTES + 8)
+    assert calls.backlog.wait_s() == pytest.approx(2 * 0.104, rel=0.02)
+
+
+@pytest.mark.parametrize("error", [KeyError(), Overloaded("full")])
+def test_what_fails_or_is_refused_tells_nothing_of_the_pace_and_counts_no_more(error):
+    calls = busy(0.1, 4)
+    waits_s = calls.backlog.wait_s()
+    for _ in range(100):
+        calls.begin()
+        calls.end(0.0001, place=-1, error=error)
+    assert calls.backlog.wait_s() == waits_s
+    assert calls.backlog.calls == 4
+
+
+def test_a_call_counts_for_no_more_than_its_deadline_is_worth():
+    calls = busy(0.1, 0)
+    calls.begin(1 << 24)
+    calls.begin(1 << 24)
+    assert calls.backlog.wait_s() == pytest.approx(2 * (1 << 20) / SIZE * 0.1)

@@ -6,8 +6,9 @@ until none is answered before its deadline is near. So it is told here how many 
 at which pace they were done of late, and a call that would wait longer than `max_wait_s` is refused, where its head
 says how long it is before its body is read: nothing of it is decoded.
 
-Calls count once their body is here: who sends slowly keeps nobody out. The first `ALWAYS` are let in whatever the pace,
-so that a wrong estimate cannot shut the service.
+Calls count once their body is here: who sends slowly keeps nobody out. What is refused or fails has not been done, and
+tells nothing of the pace. The first `ALWAYS` are let in whatever the pace, so that a wrong estimate cannot shut the
+service, and after a pause it is soon made anew.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from vedette.errors import Overloaded
 
 LARGE_BYTES = 8 * 1024  # a call over this is parsed in a thread, or may be
 ALWAYS = 2
+_MOST_BYTES = 1 << 20  # that a call counts for: a larger one ends at its deadline as well
 _WEIGHT = 32  # calls over which the pace is averaged
+_WEIGHT_AFTER_PAUSE = 4  # of what was known before it
 
 
 class Backlog:
@@ -37,32 +40,45 @@ class Backlog:
         self._on_refused = on_refused
         self._clock = clock
         self._bytes = 0
-        self._pace_s = 0.0  # seconds a byte, while calls waited
-        self._paces = 0  # of how many calls that is the mean
-        self._done_at = 0.0  # when a call was answered while others waited; 0: none did
+        # Means of a call that was done while others waited, and of how many calls these are. Apart, as a small call may
+        # end behind a large one.
+        self._mean_s = self._mean_bytes = 0.0
+        self._known = 0
+        self._done_at = 0.0  # when the last one was, or the first of those under way came
 
     def admit(self, size: int) -> None:
         """Let a call of `size` bytes in, or raise `Overloaded`."""
-        if size <= LARGE_BYTES or self.calls < ALWAYS or self._bytes * self._pace_s <= self._max_wait_s:
+        if size <= LARGE_BYTES or self.calls < ALWAYS or self.wait_s() <= self._max_wait_s:
             return
         self._on_refused()
         raise Overloaded("more large calls wait than can be answered in time")
 
+    def wait_s(self) -> float:
+        """For how many seconds a call that came now would wait."""
+        return self._bytes * self._mean_s / self._mean_bytes if self._known else 0.0
+
     @contextmanager
     def holding(self, size: int) -> Iterator[None]:
-        """Count a call of `size` bytes, if that is large, and note how long it took."""
+        """Count a call of `size` bytes, if that is large, and note how long it took, if it is done."""
         if size <= LARGE_BYTES:
             yield
             return
+        size = min(size, _MOST_BYTES)
+        if not self.calls:
+            self._done_at = self._clock()
+            self._known = min(self._known, _WEIGHT_AFTER_PAUSE)
         self.calls += 1
         self._bytes += size
         try:
             yield
+            self._done(size)
         finally:
-            now = self._clock()
-            if self._done_at:
-                self._paces = min(self._paces + 1, _WEIGHT)
-                self._pace_s += ((now - self._done_at) / size - self._pace_s) / self._paces
             self.calls -= 1
             self._bytes -= size
-            self._done_at = now if self.calls else 0.0
+
+    def _done(self, size: int) -> None:
+        now = self._clock()
+        self._known = min(self._known + 1, _WEIGHT)
+        self._mean_s += (now - self._done_at - self._mean_s) / self._known
+        self._mean_bytes += (size - self._mean_bytes) / self._known
+        self._done_at = now

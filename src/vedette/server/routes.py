@@ -128,7 +128,9 @@ class CheckRoutes:
 
     async def _read_body(self, call: Call) -> bytes:
         """The whole body, or nothing of a large one that would wait too long."""
-        self._backlog.admit(content_length(call.headers) or 0)
+        length = content_length(call.headers) or 0
+        if length <= self._max_bytes:  # else it is told that, and not to come again
+            self._backlog.admit(length)
         data = await call.read_body(self._max_bytes)
         self._backlog.admit(len(data))  # others may have come meanwhile
         return data

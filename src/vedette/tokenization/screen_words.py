@@ -96,7 +96,8 @@ _WEAK_0 = re.compile(rf"\d\W*{_OPERATOR}\b")
 _WEAK_1 = re.compile(
     "|".join(
         (
-            _whole_word("or and xor", r"\W+\w{1,64}\s*(?:=|like\b)"),
+            # A name, also of a member or, as `calmed` leaves it, with a subscript.
+            _whole_word("or and xor", r"\W+\w{1,64}(?:\.\w{1,40}|,\d{0,4},){0,4}\s*(?:=|like\b)"),
             _whole_word(f"{_OPERATORS} if", r"\W+(?:\d|true|false|not\b)"),
             _whole_word("true false", rf"\W*{_OPERATOR}\b"),
             _whole_word("order group", r"\W+by\b"),
