@@ -67,9 +67,18 @@ def test_who_would_wait_too_long_is_refused(pace_s):
 
 def test_bytes_are_counted_and_not_calls():
     calls = busy(0.05, 4)
-    assert calls.is_let_in()
+    assert calls.is_let_in(8 * SIZE)
     calls.begin(8 * SIZE)
-    assert not calls.is_let_in()
+    assert not calls.is_let_in(8 * SIZE)
+
+
+def test_a_smaller_call_does_not_wait_for_all_of_a_larger_one():
+    calls = busy(0.05, 0)
+    calls.begin(8 * SIZE)
+    calls.begin(8 * SIZE)
+    assert not calls.is_let_in(8 * SIZE)
+    assert calls.is_let_in(SIZE)
+    assert calls.backlog.wait_s(SIZE) == pytest.approx(2 * 128 * 1024 / SIZE * 0.05)
 
 
 def test_small_calls_are_let_in_and_count_for_nothing():
@@ -109,7 +118,7 @@ def test_after_a_pause_the_pace_is_soon_another():
         calls.begin()
     for _ in range(8):
         calls.end(0.01)
-    assert calls.backlog.wait_s() < 22 * 0.2  # of 0.5 and 0.01 s that is nearer to the latter
+    assert calls.backlog.wait_s(SIZE) < 22 * 0.2  # of 0.5 and 0.01 s that is nearer to the latter
 
 
 def test_a_small_call_that_ends_behind_a_large_one_does_not_pay_for_it():
@@ -123,17 +132,17 @@ def test_a_small_call_that_ends_behind_a_large_one_does_not_pay_for_it():
         calls.begin(8 * SIZE)
     calls.begin(8 * SIZE)
     assert calls.is_let_in(LARGE_BYTES + 8)
-    assert calls.backlog.wait_s() == pytest.approx(2 * 0.104, rel=0.02)
+    assert calls.backlog.wait_s(8 * SIZE) == pytest.approx(2 * 0.104, rel=0.02)
 
 
 @pytest.mark.parametrize("error", [KeyError(), Overloaded("full")])
 def test_what_fails_or_is_refused_tells_nothing_of_the_pace_and_counts_no_more(error):
     calls = busy(0.1, 4)
-    waits_s = calls.backlog.wait_s()
+    waits_s = calls.backlog.wait_s(SIZE)
     for _ in range(100):
         calls.begin()
         calls.end(0.0001, place=-1, error=error)
-    assert calls.backlog.wait_s() == waits_s
+    assert calls.backlog.wait_s(SIZE) == waits_s
     assert calls.backlog.calls == 4
 
 
@@ -141,4 +150,4 @@ def test_a_call_counts_for_no_more_than_its_deadline_is_worth():
     calls = busy(0.1, 0)
     calls.begin(1 << 24)
     calls.begin(1 << 24)
-    assert calls.backlog.wait_s() == pytest.approx(2 * (1 << 20) / SIZE * 0.1)
+    assert calls.backlog.wait_s(1 << 24) == pytest.approx(2 * (1 << 20) / SIZE * 0.1)

@@ -278,8 +278,8 @@ def test_a_large_call_that_would_wait_too_long_is_refused_by_its_head():
         held = threading.Thread(target=lambda: answers.extend(in_threads([lambda n=n: check(n) for n in (6, 7)])))
         held.start()
         wait_for(lambda: backlog.calls == 2)
-        backlog._max_wait_s = backlog.wait_s() / 2
-        assert backlog.wait_s() > 0
+        backlog._max_wait_s = backlog.wait_s(LARGE) / 2
+        assert backlog.wait_s(LARGE) > 0
         for path in (b"/check", b"/check/batch"):
             with socket.create_connection(("127.0.0.1", client.port), timeout=30) as conn:
                 conn.sendall(b"POST " + path + b" HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n")

@@ -22,6 +22,7 @@ from vedette.errors import Overloaded
 LARGE_BYTES = 8 * 1024  # a call over this is parsed in a thread, or may be
 ALWAYS = 2
 _MOST_BYTES = 1 << 20  # that a call counts for: a larger one ends at its deadline as well
+_SHARE_BYTES = 128 * 1024  # of a call that are done before a smaller one has its turn, or as many as that one has
 _WEIGHT = 32  # calls over which the pace is averaged
 _WEIGHT_AFTER_PAUSE = 4  # of what was known before it
 
@@ -35,27 +36,34 @@ class Backlog:
     def __init__(
         self, max_wait_s: float, on_refused: Callable[[], None], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.calls = 0
         self._max_wait_s = max_wait_s
         self._on_refused = on_refused
         self._clock = clock
-        self._bytes = 0
+        self._sizes: list[int] = []  # of the calls under way
         # Means of a call that was done while others waited, and of how many calls these are. Apart, as a small call may
         # end behind a large one.
         self._mean_s = self._mean_bytes = 0.0
         self._known = 0
         self._done_at = 0.0  # when the last one was, or the first of those under way came
 
+    @property
+    def calls(self) -> int:
+        """How many large calls are under way."""
+        return len(self._sizes)
+
     def admit(self, size: int) -> None:
         """Let a call of `size` bytes in, or raise `Overloaded`."""
-        if size <= LARGE_BYTES or self.calls < ALWAYS or self.wait_s() <= self._max_wait_s:
+        if size <= LARGE_BYTES or self.calls < ALWAYS or self.wait_s(size) <= self._max_wait_s:
             return
         self._on_refused()
         raise Overloaded("more large calls wait than can be answered in time")
 
-    def wait_s(self) -> float:
-        """For how many seconds a call that came now would wait."""
-        return self._bytes * self._mean_s / self._mean_bytes if self._known else 0.0
+    def wait_s(self, size: int) -> float:
+        """For how many seconds a call of `size` bytes that came now would wait."""
+        if not self._known:
+            return 0.0
+        most = min(max(size, _SHARE_BYTES), _MOST_BYTES)
+        return sum([min(other, most) for other in self._sizes]) * self._mean_s / self._mean_bytes
 
     @contextmanager
     def holding(self, size: int) -> Iterator[None]:
@@ -64,17 +72,15 @@ class Backlog:
             yield
             return
         size = min(size, _MOST_BYTES)
-        if not self.calls:
+        if not self._sizes:
             self._done_at = self._clock()
             self._known = min(self._known, _WEIGHT_AFTER_PAUSE)
-        self.calls += 1
-        self._bytes += size
+        self._sizes.append(size)
         try:
             yield
             self._done(size)
         finally:
-            self.calls -= 1
-            self._bytes -= size
+            self._sizes.remove(size)
 
     def _done(self, size: int) -> None:
         now = self._clock()
