@@ -82,7 +82,7 @@ _OPERATORS = "or and xor not like rlike regexp between in is div mod case limit"
 _OPERATOR = "(?:" + _OPERATORS.replace(" ", "|") + ")"
 _WEAK = frozenset(
     f"{_OPERATORS} if true false by document file script data cookie location import using system this cn "
-    "rm nc kill find dd".split()
+    "rm nc kill find dd where".split()
 )
 
 
@@ -97,10 +97,11 @@ _WEAK_1 = re.compile(
     "|".join(
         (
             # A name, also of a member or, as `calmed` leaves it, with a subscript.
-            _whole_word("or and xor", r"\W+\w{1,64}(?:\.\w{1,40}|,\d{0,4},){0,4}\s*(?:=|like\b)"),
+            _whole_word("or and xor where", r"\W+\w{1,64}(?:\.\w{1,40}|,\d{0,4},){0,4}\s*(?:=|like\b)"),
             _whole_word(f"{_OPERATORS} if", r"\W+(?:\d|true|false|not\b)"),
             _whole_word("true false", rf"\W*{_OPERATOR}\b"),
             _whole_word("order group", r"\W+by\b"),
+            _whole_word("case", r"\W+when\b"),
             _whole_word("document this location", r"\."),
             _whole_word("file script data cookie location", ":"),
             _whole_word("location cn", r"\s*="),
