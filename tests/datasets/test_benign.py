@@ -29,9 +29,16 @@ UI_CALL = (
     r"slide|pick|choose|apply|clear|add|remove|update|go|jump|back|on|do|track|log|load|open)"
     r"(?:[A-Z][A-Za-z]+|_[a-z_]+)\()"
 )
+# What the forms of ASP.NET hold in place of an address.
+POST_BACK = (
+    r"(?:return )?WebForm_(?:DoPostBackWithOptions|FireDefaultButton)\("
+    r"|(?:setTimeout\((?:[\"'\\]|&\w+;|&#39;|&amp;)+)?__doPostBack\("
+)
 # Halves of attacks and whole statements or commands, which harmless text must not hold either.
 HALVES = re.compile(
-    r"javascript:\s*(?!(?:void(?:\(0\)|\(null\)| 0))?;*(?=[\s\"'`\\<,)}\]]|\Z)|v?\d+(?:\.\d+)+)[^\s\"]"
+    r"javascript:\s*(?!(?:void(?:\(0\)|\(null\)| 0))?;*(?=[\s\"'`\\<,)}\]]|\Z)|v?\d+(?:\.\d+)+|"
+    + POST_BACK
+    + r")[^\s\"]"
     r"|(?:\.\.[/\\]){2,}(?!\.\.[/\\]|" + FRONT_END + ")"
     r"|\son(?:error|load|click|focus|mouseover)\s*=\s*(?!" + UI_CALL + r")[\"'\w]"
     r"|\bselect\s[\w*, \"]{1,40}\sfrom\s+[\w\"`]+\s+where\s(?!a = ')|\binsert\s+into\s+\w+\s*(?:\(|values)"
