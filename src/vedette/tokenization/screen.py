@@ -66,7 +66,7 @@ _DUNDERS = ("__class", "__init", "__glob", "__subc", "__base", "__mro", "__impo"
 _LOADED_DOTS = re.compile(
     r"(?:\A|[^a-z0-9])(?:(?:\d{1,3}|0\d*)\.){3}(?:\d{1,3}|0\d*)(?!\d)"
     r"|\.(?:p?ph|as|js|exe|ht|env|git|svn|ini|conf|internal|nip|xip|sslip|sh|cgi|ba(?:[tks]|sh|ckup)?\b|cer|cf|pl\b|war|vbs|properties|bak|sql|log"
-    r"|py\b|rb\b|cmd|ps1|swf|axd|cdx|scr|vbhtm|vb[es]\b|wss|ctp|cshtm|stm|pgif|dbm|jsw)"
+    r"|py\b|rb\b|cmd|ps1|swf|axd|cdx|scr|vbhtm|vb[es]\b|wss|ctp|cshtm|stm|pgif|dbm|jsw|(?:cpl|msc|xll|ws[chf]|sct|scf|lnk|appref-ms)\b)"
 )
 # How serialised objects begin in base64 and hexadecimal: Java, pickle protocols 0 and 2-5, .NET and its view state,
 # gzip, Ruby Marshal, PHP.

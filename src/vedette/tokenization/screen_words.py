@@ -58,7 +58,7 @@ _STRONG = (
     whoami uname ifconfig ipconfig netstat wget curl nslookup powershell ping ls cat systeminfo
     sudo chmod chown chgrp crontab mkfifo mkfs socat netcat nmap tcpdump iptables telnet xterm nohup pkill killall
     useradd usermod regsvr rundll mshta msiexec certutil bitsadmin schtasks wmic localgroup cscript wscript tasklist
-    taskkill
+    taskkill cpl xll appref wsh
     aced rooab java objectclass userpassword mutation typename introspection
     shutdown reboot mainmodule
     prepend append uid request response process runtime return bcc
