@@ -16,13 +16,11 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import statistics
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -193,33 +191,29 @@ def run_once(options: argparse.Namespace, kind: str) -> dict[str, Any]:
     return report
 
 
-def middle(values: list[float | None]) -> str:
-    """Median, lowest and highest of several runs; a run that has no such figure is told."""
-    known = sorted(value for value in values if value is not None)
-    if not known:
-        return "none"
-    missing = f", none in {len(values) - len(known)}" if len(known) < len(values) else ""
-    return f"{statistics.median(known):.6g} ({known[0]:.6g} to {known[-1]:.6g}){missing}"
-
-
-_Figure = Callable[[dict[str, Any]], float | None]
+def spread(values: list[float | None], unit: str) -> dict[str, Any]:
+    """`figures.spread` of those runs that have the figure."""
+    known = [value for value in values if value is not None]
+    return figures.spread(known, unit) if known else {"runs": 0}
 
 
 def overview(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Medians of several runs of one kind, with the lowest and highest."""
-    figures_of: dict[str, _Figure] = {
-        "capacity_per_s": lambda run: run["capacity_per_s"],
-        "flood_answers_in_time": lambda run: run["flood"]["answers_in_time"],
-        "flood_answers": lambda run: sum(count for name, count in run["flood"]["outcomes"].items() if name == "ok"),
-        "flood_refused": lambda run: sum(run["flood"]["outcomes"].get(name, 0) for name in REFUSED),
-        "flood_p50_ms": lambda run: run["flood"]["latency_ms"]["p50"],
-        "flood_p99_ms": lambda run: run["flood"]["latency_ms"]["p99"],
-        "back_to_normal_after_s": lambda run: run["back_to_normal_after_s"],
-        "unanswered": lambda run: run["unanswered"],
-        "loop_timers_in_time": lambda run: run["loop_timers_in_time"],
-        "loop_lag_max_ms": lambda run: run["loop_lag_max_ms"],
+    floods = [run["flood"] for run in runs]
+    answers = [flood["outcomes"].get("ok", 0) for flood in floods]
+    late = [round(n * (1 - (flood["answers_in_time"] or 0.0))) for n, flood in zip(answers, floods, strict=True)]
+    refused = [sum(flood["outcomes"].get(name, 0) for name in REFUSED) for flood in floods]
+    return {
+        "capacity": spread([run["capacity_per_s"] for run in runs], "per_s"),
+        "flood_answers": {**spread(answers, "calls"), "late_in_all": sum(late), "in_all": sum(answers)},
+        "flood_refused": spread(refused, "calls"),
+        "flood_latency_p50": spread([flood["latency_ms"]["p50"] for flood in floods], "ms"),
+        "flood_latency_p99": spread([flood["latency_ms"]["p99"] for flood in floods], "ms"),
+        "back_to_normal_after": spread([run["back_to_normal_after_s"] for run in runs], "s"),
+        "unanswered": spread([run["unanswered"] for run in runs], "calls"),
+        "loop_timers_in_time": spread([run["loop_timers_in_time"] for run in runs], "share"),
+        "loop_lag_max": spread([run["loop_lag_max_ms"] for run in runs], "ms"),
     }
-    return {name: middle([figure(run) for run in runs]) for name, figure in figures_of.items()}
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

@@ -29,13 +29,14 @@ UI_CALL = (
     r"slide|pick|choose|apply|clear|add|remove|update|go|jump|back|on|do|track|log|load|open)"
     r"(?:[A-Z][A-Za-z]+|_[a-z_]+)\()"
 )
-# What the forms of ASP.NET hold in place of an address, and links that print, close, go back or show a part.
+# What the forms of ASP.NET hold in place of an address, and links that print, close, go back or show a part of a page
+# named by plain words and numbers.
 POST_BACK = (
     r"(?:return )?WebForm_(?:DoPostBackWithOptions|FireDefaultButton)\("
     r"|(?:setTimeout\((?:[\"'\\]|&\w+;|&#39;|&amp;)+)?__doPostBack\("
     r"|window\.(?:print|close)\(\)|(?:window\.)?history\.(?:back\(\)|go\(-\d\))"
     r"|(?:show|hide|toggle|switch|select|change|filter|sort|close|expand|collapse|scroll|apply|clear|add|remove|update"
-    r"|go|open|load|track)(?-i:[A-Z]|_)[A-Za-z_]+\("
+    r"|go|open|load|track)(?-i:[A-Z]|_)[A-Za-z_]+\([\w\s'\"\\#,.;&%\-]*\)"
 )
 # Halves of attacks and whole statements or commands, which harmless text must not hold either.
 HALVES = re.compile(

@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from vedette.errors import Overloaded
+from vedette.inference.check_stage import ON_LOOP_BYTES
 
-LARGE_BYTES = 8 * 1024  # a call over this is parsed in a thread, or may be
+LARGE_BYTES = ON_LOOP_BYTES  # a call over this is parsed in a thread, or may be
 ALWAYS = 2
 _MOST_BYTES = 1 << 20  # that a call counts for: a larger one ends at its deadline as well
 _SHARE_BYTES = 128 * 1024  # of a call that are done before a smaller one has its turn, or as many as that one has
@@ -30,7 +31,7 @@ _WEIGHT_AFTER_PAUSE = 4  # of what was known before it
 class Backlog:
     """Counts the large calls of one event loop from when their body is here until they are answered.
 
-    `on_refused` counts a refusal.
+    A call may wait `max_wait_s` seconds; `on_refused` counts a refusal; `clock` tells seconds that only grow.
     """
 
     def __init__(

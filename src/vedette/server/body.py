@@ -35,11 +35,19 @@ def content_length(headers: Sequence[tuple[bytes, bytes]]) -> int | None:
     return length
 
 
-async def read_body(receive: Receive, headers: Sequence[tuple[bytes, bytes]], *, limit: int) -> bytes:
-    """Return the whole body of at most `limit` bytes. Raises `ApiError` (413, 415) or `Disconnected`."""
+async def read_body(
+    receive: Receive, headers: Sequence[tuple[bytes, bytes]], *, limit: int, admit: Callable[[int], None] | None = None
+) -> bytes:
+    """Return the whole body of at most `limit` bytes.
+
+    `admit` is asked before anything is read, with the announced length, and may raise. Raises `ApiError` (413, 415) or
+    `Disconnected`.
+    """
     length = content_length(headers)
     if length is not None and length > limit:
         raise too_large(limit)
+    if admit is not None and length is not None:
+        admit(length)
     message = await receive()
     if message["type"] == "http.disconnect":
         raise Disconnected

@@ -50,9 +50,9 @@ class Call:
         self.waited_s = waited_s
         self.is_read = False  # whether the whole body is here
 
-    async def read_body(self, limit: int) -> bytes:
+    async def read_body(self, limit: int, admit: Callable[[int], None] | None = None) -> bytes:
         """See `body.read_body`."""
-        data = await read_body(self.receive, self.headers, limit=limit)
+        data = await read_body(self.receive, self.headers, limit=limit, admit=admit)
         self.is_read = True
         return data
 

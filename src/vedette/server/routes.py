@@ -27,7 +27,7 @@ from vedette.inference.redis_limits import RedisLimits
 from vedette.inference.scheduling import give_way
 from vedette.inference.turn import TURN
 from vedette.server.backlog import Backlog
-from vedette.server.body import Receive, Send, content_length, too_large
+from vedette.server.body import Receive, Send, too_large
 from vedette.server.client_address import ClientAddresses
 from vedette.server.endpoint import Call, Handler, answer_post
 from vedette.server.errors import ApiError
@@ -128,10 +128,7 @@ class CheckRoutes:
 
     async def _read_body(self, call: Call) -> bytes:
         """The whole body, or nothing of a large one that would wait too long."""
-        length = content_length(call.headers) or 0
-        if length <= self._max_bytes:  # else it is told that, and not to come again
-            self._backlog.admit(length)
-        data = await call.read_body(self._max_bytes)
+        data = await call.read_body(self._max_bytes, self._backlog.admit)
         self._backlog.admit(len(data))  # others may have come meanwhile
         return data
 
