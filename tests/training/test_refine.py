@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from scripts import train_on_card
+from scripts import train_folds
 from tests.training.test_rows import TOKENIZER, bag, example
 from vedette.model.anomaly_detector import AnomalyDetector
 from vedette.training import refine
@@ -103,7 +103,7 @@ def test_the_script_resumes_and_counts_each_run_once(
     for run in runs:
         run.mkdir()
         TOKENIZER.save(run / "vocabulary.json")
-        train_on_card.write_plan(run, PLAN)
+        train_folds.write_plan(run, PLAN)
         torch.save(student.state_dict(), run / "student.pt")
     train, trained = Refiner.train, list[Path]()
 
@@ -115,14 +115,14 @@ def test_the_script_resumes_and_counts_each_run_once(
 
     monkeypatch.setattr(Refiner, "train", cut_off_in_the_second)
     with pytest.raises(KeyboardInterrupt):
-        train_on_card.main(["refine", str(tmp_path), "8"])
+        train_folds.main(["refine", str(tmp_path), "8"])
     for _ in range(2):
-        train_on_card.main(["refine", str(tmp_path), "8"])
+        train_folds.main(["refine", str(tmp_path), "8"])
     assert trained == [runs[0], runs[1], runs[1]]
     for run in runs:
-        assert train_on_card.plan_of(run).refine_steps == 8
+        assert train_folds.plan_of(run).refine_steps == 8
         kept = torch.load(run / "student-before.pt", weights_only=True)
         assert all(torch.equal(kept[name], weights) for name, weights in student.state_dict().items())
     (runs[0] / "student-before.pt").unlink()
-    train_on_card.main(["refine", str(tmp_path), "12", "whole"])
-    assert train_on_card.plan_of(runs[0]).refine_steps == 20  # and not from the end of the first time
+    train_folds.main(["refine", str(tmp_path), "12", "whole"])
+    assert train_folds.plan_of(runs[0]).refine_steps == 20  # and not from the end of the first time

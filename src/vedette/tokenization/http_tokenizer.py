@@ -152,6 +152,13 @@ class HTTPTokenizer:
         left = iter(self._encode_by_library([text for text, ids in zip(views, found, strict=True) if ids is None]))
         return [ids if ids is not None else next(left) for ids in found]
 
+    def pieces_of(self, other: HTTPTokenizer, token: int) -> list[int]:
+        """Return the ids that stand here for what `token` is to another vocabulary: pieces of the same text, or the
+        same word of the context."""
+        if token <= len(self._context_ids):
+            return [token]
+        return [piece.id for piece in self._bpe.model.tokenize(other._bpe.id_to_token(token))]
+
     def _encode_by_library(self, views: list[str]) -> list[list[int]]:
         if not views:
             return []

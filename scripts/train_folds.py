@@ -1,16 +1,20 @@
-"""Train the four folds and the whole at once on one graphics card, within a given time.
+"""Train the four folds and the whole: at once on a graphics card, or one after another on a few cores.
 
-    train_on_card.py prepare DATA RUNS            read the corpus, learn the vocabularies (no card, some minutes)
-    train_on_card.py train RUNS SECONDS [OUT]     teachers and students (a card; needs no data but what was prepared)
-    train_on_card.py refine RUNS STEPS [RUN...]   where grammars have changed since: students go on (no card)
-    train_on_card.py finish DATA RUNS [RUN...]    early exit of the whole, int8, held-out records (no card)
+    train_folds.py prepare DATA RUNS            read the corpus, learn the vocabularies (some minutes)
+    train_folds.py train RUNS SECONDS [OUT]     teachers and students (a card; needs no data but what was prepared)
+    train_folds.py root RUNS STEPS              what all runs may learn (no card)
+    train_folds.py branch RUNS STEPS [RUN...]   each run goes on from the root (no card)
+    train_folds.py refine RUNS STEPS [RUN...]   where grammars have changed since: students go on (no card)
+    train_folds.py finish DATA RUNS [RUN...]    early exit of the whole, int8, held-out records (no card)
+    train_folds.py keep RUNS FOLDER             what folds and root have learned, half precision
+    train_folds.py take FOLDER RUNS             brings it back, with the shipped whole: for `finish` or to go on from
 
 Then calibrate by `calibrate_folds.py RUNS/fold-1 ... RUNS/fold-4` and judge by `vedette evaluate` on the same. RUNS
 gets the directories whole and fold-1 to fold-4, each as `vedette train --all-sites` would leave it. The steps may be
 taken on different machines: `train` reads corpus.msgpack (or .xz), plan.json and the vocabularies from RUNS and writes
-student.pt, hard.npy and plan.json of each run to OUT, which `finish` looks for in RUNS. `refine` needs these and a
-corpus of today. It resumes where it was cut off and counts its steps in the plan; the former student stays as
-student-before.pt, and a run where that stands beside the student is done.
+student.pt, hard.npy and plan.json of each run to OUT, which `finish` looks for in RUNS. `root`, `branch` and `refine`
+resume where they were cut off. `refine` needs a corpus of today; it counts its steps in the plan; the former student
+stays as student-before.pt, and a run where that stands beside the student is done.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import json
 import lzma
 import multiprocessing
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -28,18 +33,23 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import torch
+from torch import Tensor
 
 from vedette.model.anomaly_detector import AnomalyDetector
 from vedette.model.detector_config import DetectorConfig
 from vedette.tokenization.http_tokenizer import HTTPTokenizer
+from vedette.training.believe import GENERATED
 from vedette.training.card import CardTrainer
+from vedette.training.cores import NOISE, CoreTrainer, Schedule, branch_schedule, root_schedule, transferred
 from vedette.training.corpus import Bag, assign, examples_of
 from vedette.training.refine import Refiner
 from vedette.training.rows import Rows, rows_of
 from vedette.training.split import FOLDS
 from vedette.training.train import TrainPlan, learn_vocabulary, prepare_corpus, summary
 
-RUNS = {"whole": None, **{f"fold-{fold}": fold for fold in FOLDS}}
+ROOT, WHOLE = "root", "whole"
+CHECKPOINT, VOCABULARY, KEPT = "cores.pt", "vocabulary.json", "student.safetensors"
+RUNS = {WHOLE: None, **{f"fold-{fold}": fold for fold in FOLDS}}
 _BEGAN = time.monotonic()
 
 
@@ -56,6 +66,11 @@ def plan_of(run: Path) -> TrainPlan:
 def write_plan(run: Path, plan: TrainPlan) -> None:
     """Write `plan` into the directory of its run."""
     (run / "plan.json").write_text(json.dumps(summary(plan), indent=2) + "\n")
+
+
+def save_student(student: AnomalyDetector, path: Path) -> None:
+    """Write the weights rounded to half precision: what is judged is what `keep` can keep."""
+    torch.save({name: part.half() for name, part in student.state_dict().items()}, path)
 
 
 def bags_of(runs: Path, plan: TrainPlan) -> list[Bag]:
@@ -87,7 +102,7 @@ def prepare(data: Path, runs: Path) -> None:
 def _save_rows(runs: Path, name: str, path: Path) -> None:
     run = runs / name
     plan = plan_of(run)
-    tokenizer = HTTPTokenizer.load(run / "vocabulary.json", plan.max_tokens)
+    tokenizer = HTTPTokenizer.load(run / VOCABULARY, plan.max_tokens)
     rows = rows_of(examples_of(bags_of(runs, plan)), tokenizer)
     np.savez(path, **{key: getattr(rows, key) for key in ("ids", "start", "context", "label", "origin", "bag")})
     path.with_suffix(".json").write_text(
@@ -98,7 +113,7 @@ def _save_rows(runs: Path, name: str, path: Path) -> None:
 
 def train(runs: Path, seconds: float, out: Path) -> None:
     """Train the runs that stand in `runs`; what is needed to finish them goes to `out`."""
-    names = [name for name in RUNS if (runs / name / "vocabulary.json").exists()]
+    names = [name for name in RUNS if (runs / name / VOCABULARY).exists()]
     with tempfile.TemporaryDirectory() as scratch:
         paths = {name: Path(scratch) / f"{name}.npz" for name in names}
         fork = multiprocessing.get_context("fork")  # before the card is touched
@@ -117,10 +132,53 @@ def train(runs: Path, seconds: float, out: Path) -> None:
     for name, done in trainer.train(rows, seconds - (time.monotonic() - _BEGAN)).items():
         run = out / name
         run.mkdir(parents=True, exist_ok=True)
-        torch.save(done.student.state_dict(), run / "student.pt")
+        save_student(done.student, run / "student.pt")
         np.save(run / "hard.npy", done.hard)
         write_plan(run, replace(plan_of(runs / name), steps=done.steps, distil_steps=done.distil_steps))
         log(f"{name}: {done.steps} and {done.distil_steps} steps")
+
+
+def root(runs: Path, steps: int) -> None:
+    """Learn what all runs may see: what the grammars made, but for the productions kept apart."""
+    directory = runs / ROOT
+    directory.mkdir(exist_ok=True)
+    plan = plan_of(runs / "fold-1")
+    bags = [bag for bag in bags_of(runs, plan) if bag.origin.startswith(GENERATED)]
+    tokenizer = learn_vocabulary(bags, directory, plan)
+    trainer = _learn(directory, bags, tokenizer, plan, root_schedule(steps), None)
+    save_student(trainer.model, directory / "student.pt")
+    write_plan(directory, replace(plan, steps=steps, noise=(NOISE,), distil_steps=0))
+
+
+def branch(runs: Path, name: str, steps: int) -> None:
+    """Let a run go on from the root with all that it may see."""
+    run, directory = runs / name, runs / ROOT
+    plan = plan_of(run)
+    own, its = (HTTPTokenizer.load(place / VOCABULARY, plan.max_tokens) for place in (run, directory))
+    model = transferred(_student(plan, its, directory / "student.pt"), its, own)
+    trainer = _learn(run, bags_of(runs, plan), own, plan, branch_schedule(steps), model)
+    save_student(trainer.average, run / "student.pt")
+    np.save(run / "hard.npy", trainer.sampler.hard)
+    write_plan(run, replace(plan, steps=plan_of(directory).steps + steps, noise=(NOISE,), distil_steps=0))
+
+
+def _learn(
+    run: Path,
+    bags: list[Bag],
+    tokenizer: HTTPTokenizer,
+    plan: TrainPlan,
+    schedule: Schedule,
+    start: AnomalyDetector | None,
+) -> CoreTrainer:
+    torch.set_num_threads(1)
+    rows = rows_of(examples_of(bags), tokenizer)
+    log(f"{run.name}: {len(rows)} rows, {rows.ids.size / len(rows):.1f} tokens each")
+    trainer = CoreTrainer(
+        rows, tokenizer, plan, schedule, run / CHECKPOINT, lambda line: log(f"{run.name}: {line}"), start
+    )
+    trainer.train(len(os.sched_getaffinity(0)))
+    trainer.load()
+    return trainer
 
 
 def refine(runs: Path, name: str, steps: int) -> None:
@@ -130,7 +188,7 @@ def refine(runs: Path, name: str, steps: int) -> None:
     if before.exists() and after.exists():
         log(f"{name}: has gone on; once {before} is removed, it can again")
         return
-    tokenizer = HTTPTokenizer.load(run / "vocabulary.json", plan.max_tokens)
+    tokenizer = HTTPTokenizer.load(run / VOCABULARY, plan.max_tokens)
     rows = rows_of(examples_of(bags_of(runs, plan)), tokenizer)
     if not before.exists():
         (run / "refine.pt").unlink(missing_ok=True)  # steps of an earlier time
@@ -143,7 +201,7 @@ def refine(runs: Path, name: str, steps: int) -> None:
             log(f"{name}: step {done} of {total}, {note}")
 
     partial = run / "student.new"
-    torch.save(refiner.train(progress).state_dict(), partial)
+    save_student(refiner.train(progress), partial)
     np.save(run / "hard.npy", refiner.sampler.hard)
     (run / "early_exit.pt").unlink(missing_ok=True)  # it was fitted to what the student was
     write_plan(run, replace(plan, refine_steps=plan.refine_steps + refiner.step))
@@ -151,12 +209,55 @@ def refine(runs: Path, name: str, steps: int) -> None:
     log(f"{name}: {refiner.step} more steps")
 
 
-def _student(plan: TrainPlan, tokenizer: HTTPTokenizer, weights: Path) -> AnomalyDetector:
+def _detector(plan: TrainPlan, tokenizer: HTTPTokenizer, weights: dict[str, Tensor]) -> AnomalyDetector:
     model = AnomalyDetector(
         DetectorConfig(tokenizer.vocab_size, plan.max_tokens, plan.d_model, plan.n_layers, plan.n_heads, plan.d_ff)
     )
-    model.load_state_dict(torch.load(weights, weights_only=True))
+    model.load_state_dict(weights)
     return model.eval()
+
+
+def _student(plan: TrainPlan, tokenizer: HTTPTokenizer, weights: Path) -> AnomalyDetector:
+    return _detector(plan, tokenizer, torch.load(weights, weights_only=True))
+
+
+def keep(runs: Path, folder: Path) -> None:
+    """Write what the folds and the root have learned to `folder`, a few megabytes."""
+    from safetensors.torch import save_file
+
+    for name in (ROOT, *RUNS):
+        run, kept = runs / name, folder / name
+        if name == WHOLE or not (run / "student.pt").exists():  # the shipped bundle holds the whole
+            continue
+        kept.mkdir(parents=True, exist_ok=True)
+        save_file(torch.load(run / "student.pt", weights_only=True), kept / KEPT)
+        for file in (VOCABULARY, "plan.json"):
+            shutil.copyfile(run / file, kept / file)
+        log(f"{name}: kept in {kept}")
+
+
+def take(folder: Path, runs: Path) -> None:
+    """Bring back to `runs` what was kept in `folder`, and the whole from the shipped bundle."""
+    from safetensors.torch import load_file
+
+    from vedette.bundle import default_bundle_path, load_bundle
+
+    for name in (ROOT, *RUNS):
+        run, kept = runs / name, folder / name
+        if name != WHOLE and not kept.exists():
+            continue
+        run.mkdir(parents=True, exist_ok=True)
+        if name == WHOLE:
+            bundle = load_bundle(default_bundle_path())
+            weights = load_file(bundle.path / "model.safetensors")
+            (run / "plan.json").write_text(json.dumps(bundle.manifest.training["plan"], indent=2) + "\n")
+            shutil.copyfile(bundle.path / VOCABULARY, run / VOCABULARY)
+        else:
+            weights = load_file(kept / KEPT)
+            for file in (VOCABULARY, "plan.json"):
+                shutil.copyfile(kept / file, run / file)
+        torch.save({key: part for key, part in weights.items() if not key.startswith("exit.")}, run / "student.pt")
+        log(f"{name}: taken to {run}")
 
 
 def complete(data: Path, runs: Path, name: str) -> None:
@@ -169,7 +270,7 @@ def complete(data: Path, runs: Path, name: str) -> None:
     run = runs / name
     plan = plan_of(run)
     bags = bags_of(runs, plan)
-    tokenizer = HTTPTokenizer.load(run / "vocabulary.json", plan.max_tokens)
+    tokenizer = HTTPTokenizer.load(run / VOCABULARY, plan.max_tokens)
     rows = rows_of(examples_of(bags), tokenizer)
     model = _student(plan, tokenizer, run / "student.pt")
     if plan.exit_steps:
@@ -187,9 +288,18 @@ def main(arguments: list[str]) -> None:
             prepare(Path(data), Path(runs))
         case ["train", runs, seconds, *out] if len(out) < 2:
             train(Path(runs), float(seconds), Path(out[0] if out else runs))
+        case ["root", runs, steps] if steps.isdigit():
+            root(Path(runs), int(steps))
+        case ["branch", runs, steps, *names] if steps.isdigit():
+            for name in names or RUNS:
+                branch(Path(runs), name, int(steps))
         case ["refine", runs, steps, *names] if steps.isdigit():
             for name in names or [name for name in RUNS if any((Path(runs) / name).glob("student*.pt"))]:
                 refine(Path(runs), name, int(steps))
+        case ["keep", runs, folder]:
+            keep(Path(runs), Path(folder))
+        case ["take", folder, runs]:
+            take(Path(folder), Path(runs))
         case ["finish", data, runs, *names]:
             for name in names or RUNS:
                 complete(Path(data), Path(runs), name)
