@@ -52,6 +52,7 @@ _HEADERS = (
     *("Accept", "Accept-Language", "Authorization", "X-Forwarded-Host", "X-Request-Id", "X-Requested-With", "X-Custom"),
 )
 _AS_IT_IS = 0.5  # share of values that a header can hold and gets without escapes, as applications read it
+_NAMELESS = 0.1  # share of values in the query that are all of it, cut by their own signs where these are not escaped
 _RAW, _UNESCAPED = 0.15, "&=;/?:@$,'()*!|<>\"{}[]`"  # scanners escape no more than the request line needs
 _AS_TARGET, _AS_AGENT, _AS_FILE, _AS_REFERER, _AS_OPTION, _AS_HOST = 0.35, 0.6, 0.5, 1.0, 0.4, 0.6
 _FILE_NAME = re.compile(
@@ -123,6 +124,8 @@ def place_value(value: str, rng: random.Random, home: str | None = None) -> HTTP
     place, name = rng.choice(_PLACES), rng.choice(_NAMES)
     is_raw = place in ("query", "form") and rng.random() < _RAW
     escaped = quote(value, safe=_UNESCAPED if is_raw else "", errors="surrogatepass")
+    if place == "query" and rng.random() < _NAMELESS:
+        return HTTPRequest("GET", f"/?{escaped}")
     if place == "query":
         return HTTPRequest("GET", f"/?{name}={escaped}")
     if place == "path":
