@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,17 @@ def halve(model: AnomalyDetector) -> None:
         for child in layer.children():
             if isinstance(child, nn.Linear):
                 child.__class__ = HalfLinear
+
+
+def pieces(batch: Batch) -> Iterator[Batch]:
+    """Cut a batch into what a core's cache holds."""
+    at_once = max(1, _PIECE // batch.ids.shape[1])
+    for at in range(0, len(batch.labels), at_once):
+        yield _share(batch, slice(at, at + at_once))
+
+
+def _share(batch: Batch, rows: slice) -> Batch:
+    return Batch(batch.ids[rows], batch.labels[rows], batch.certain[rows])
 
 
 def transferred(model: AnomalyDetector, before: HTTPTokenizer, now: HTTPTokenizer) -> AnomalyDetector:
@@ -216,17 +228,18 @@ class CoreTrainer:
         distributed.destroy_process_group()
 
     def _one(self, batch: Batch) -> float:
-        ids, labels = (torch.from_numpy(part[self._rank :: self._size]) for part in (batch.ids, batch.labels))
         for parameter in self.model.parameters():
             parameter.grad = None
-        at_once, total = max(1, _PIECE // ids.shape[1]), 0.0
-        for at in range(0, len(ids), at_once):
-            logits, _ = self.model(ids[at : at + at_once])
+        mine, total = _share(batch, slice(self._rank, None, self._size)), 0.0
+        for piece in pieces(mine):
             loss = F.cross_entropy(
-                logits, labels[at : at + at_once], label_smoothing=self.plan.label_smoothing, reduction="sum"
+                self.model(torch.from_numpy(piece.ids))[0],
+                torch.from_numpy(piece.labels),
+                label_smoothing=self.plan.label_smoothing,
+                reduction="sum",
             )
             (loss / len(batch.labels)).backward()  # type: ignore[no-untyped-call]
-            total += loss.item() / len(labels)
+            total += loss.item() / len(mine.labels)
         parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
         gradients = torch.cat([parameter.grad.reshape(-1) for parameter in parameters])  # type: ignore[union-attr]
         distributed.all_reduce(gradients)

@@ -17,6 +17,7 @@ from torch import nn
 from vedette.model.anomaly_detector import AnomalyDetector
 from vedette.model.detector_config import attack_indexes
 from vedette.tokenization.http_tokenizer import HTTPTokenizer
+from vedette.training.cores import halve, pieces
 from vedette.training.distil import AVERAGED, WEIGHT_DECAY, distance, said, set_rate
 from vedette.training.judge import served_margins
 from vedette.training.rows import Batch, Rows, Sampler
@@ -54,6 +55,7 @@ class Refiner:
             model.load_state_dict(student.state_dict())
         for model in (self.before, self.student):
             model.train()  # which takes the fused attention kernel, and has no other effect: there is no dropout
+            halve(model)
         self.optimizer = torch.optim.AdamW(
             self.student.parameters(), RATE, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY
         )
@@ -77,20 +79,24 @@ class Refiner:
         return self.average.eval()
 
     def _one(self, batch: Batch) -> float:
-        ids, labels, certain = (torch.from_numpy(part) for part in batch)
-        with torch.no_grad():
-            margin, classes = said([self.before(ids)[0]], self._attacks)
         set_rate(self.optimizer, RATE, self.step, self.steps, WARM_UP)
-        loss = distance(self.student(ids)[0], margin, classes, labels, certain, self._attacks).mean()
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        total = 0.0
+        for piece in pieces(batch):
+            ids, labels, certain = (torch.from_numpy(part) for part in piece)
+            with torch.no_grad():
+                margin, classes = said([self.before(ids)[0]], self._attacks)
+            loss = distance(self.student(ids)[0], margin, classes, labels, certain, self._attacks).sum()
+            loss = loss / len(batch.labels)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
         nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
         self.optimizer.step()
         decay = min(1 - 1 / max(1.0, AVERAGED * self.steps), (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.student.parameters()), 1 - decay)
         self.step += 1
-        return float(loss.item())
+        return total
 
     def _find_hardest(self) -> None:
         """Keep the harmless rows with the highest margins and the generated attacks with low ones."""
