@@ -147,7 +147,7 @@ def root(runs: Path, steps: int) -> None:
     tokenizer = learn_vocabulary(bags, directory, plan)
     trainer = _learn(directory, bags, tokenizer, plan, root_schedule(steps), None)
     save_student(trainer.model, directory / "student.pt")
-    write_plan(directory, replace(plan, steps=steps, noise=(NOISE,), distil_steps=0))
+    write_plan(directory, replace(plan, fold=None, steps=steps, noise=(NOISE,), distil_steps=0))
 
 
 def branch(runs: Path, name: str, steps: int) -> None:

@@ -156,3 +156,18 @@ def test_the_script_grows_a_root_and_branches_kept_and_taken(tmp_path: Path, mon
     plan = train_folds.plan_of(again / "whole")  # as shipped, without its early exit
     tokenizer = HTTPTokenizer.load(again / "whole" / "vocabulary.json", plan.max_tokens)
     assert train_folds._student(plan, tokenizer, again / "whole" / "student.pt").config.exit_below is None
+
+
+def test_the_folds_that_are_kept_can_be_taken(tmp_path: Path) -> None:
+    train_folds.main(["take", str(Path(__file__).parents[2] / "folds"), str(tmp_path)])
+    for name in ("root", *train_folds.RUNS):
+        plan = train_folds.plan_of(tmp_path / name)
+        assert plan.fold == train_folds.RUNS.get(name)
+        tokenizer = HTTPTokenizer.load(tmp_path / name / "vocabulary.json", plan.max_tokens)
+        model = train_folds._student(plan, tokenizer, tmp_path / name / "student.pt")
+        ids = [
+            [*tokenizer.context_ids("query text"), *tokenizer.encode_texts([text])[0]]
+            for text in ("words", "<svg/onload=alert(1)>")
+        ]
+        harmless, attack = attack_margins(model, ids)
+        assert harmless < -1 < 2 < attack
