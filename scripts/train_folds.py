@@ -159,7 +159,10 @@ def branch(runs: Path, name: str, steps: int) -> None:
     trainer = _learn(run, bags_of(runs, plan), own, plan, branch_schedule(steps), model)
     save_student(trainer.average, run / "student.pt")
     np.save(run / "hard.npy", trainer.sampler.hard)
-    write_plan(run, replace(plan, steps=plan_of(directory).steps + steps, noise=(NOISE,), distil_steps=0))
+    for left in ("student-before.pt", "early_exit.pt"):  # of another student
+        (run / left).unlink(missing_ok=True)
+    steps += plan_of(directory).steps
+    write_plan(run, replace(plan, steps=steps, noise=(NOISE,), distil_steps=0, refine_steps=0))
 
 
 def _learn(
