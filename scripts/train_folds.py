@@ -33,7 +33,6 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import torch
-from torch import Tensor
 
 from vedette.model.anomaly_detector import AnomalyDetector
 from vedette.model.detector_config import DetectorConfig
@@ -212,16 +211,12 @@ def refine(runs: Path, name: str, steps: int) -> None:
     log(f"{name}: {refiner.step} more steps")
 
 
-def _detector(plan: TrainPlan, tokenizer: HTTPTokenizer, weights: dict[str, Tensor]) -> AnomalyDetector:
+def _student(plan: TrainPlan, tokenizer: HTTPTokenizer, weights: Path) -> AnomalyDetector:
     model = AnomalyDetector(
         DetectorConfig(tokenizer.vocab_size, plan.max_tokens, plan.d_model, plan.n_layers, plan.n_heads, plan.d_ff)
     )
-    model.load_state_dict(weights)
+    model.load_state_dict(torch.load(weights, weights_only=True))
     return model.eval()
-
-
-def _student(plan: TrainPlan, tokenizer: HTTPTokenizer, weights: Path) -> AnomalyDetector:
-    return _detector(plan, tokenizer, torch.load(weights, weights_only=True))
 
 
 def keep(runs: Path, folder: Path) -> None:

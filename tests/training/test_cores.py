@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,15 @@ from vedette.model.anomaly_detector import AnomalyDetector
 from vedette.model.detector_config import DetectorConfig
 from vedette.tokenization.http_tokenizer import HTTPTokenizer
 from vedette.training.believe import GENERATED
-from vedette.training.cores import CoreTrainer, HalfLinear, Schedule, branch_schedule, halve, root_schedule, transferred
+from vedette.training.cores import (
+    BFloat16Linear,
+    CoreTrainer,
+    Schedule,
+    branch_schedule,
+    root_schedule,
+    transferred,
+    use_bfloat16,
+)
 from vedette.training.corpus import KEPT_APART, Bag
 from vedette.training.rows import Rows, rows_of
 from vedette.training.train import TrainPlan, attack_margins
@@ -42,15 +51,15 @@ def made(text: str, label: str, group: str) -> Bag:
     return Bag(label, group, GENERATED + label, [("query text", text)], bare=True)
 
 
-def config(tokenizer: HTTPTokenizer = TOKENIZER) -> DetectorConfig:
-    return DetectorConfig(tokenizer.vocab_size, PLAN.max_tokens, PLAN.d_model, PLAN.n_layers, PLAN.n_heads, PLAN.d_ff)
+def config() -> DetectorConfig:
+    return DetectorConfig(TOKENIZER.vocab_size, PLAN.max_tokens, PLAN.d_model, PLAN.n_layers, PLAN.n_heads, PLAN.d_ff)
 
 
 @pytest.mark.parametrize("cores", [1, 2])
 def test_it_learns_on_one_core_and_on_two(tmp_path: Path, cores: int) -> None:
     torch.set_num_threads(1)
     rows = some_rows()
-    schedule = Schedule(120, cools=True, looks=(0.5,), decides=(0.4,), warm_up=5, average=10, among=40, keep=300)
+    schedule = Schedule(120, decays=True, looks=(0.5,), decides=(0.4,), warm_up=5, average=10, among=40, keep=300)
     trainer = CoreTrainer(rows, TOKENIZER, PLAN, schedule, tmp_path / "cores.pt", print)
     trainer.train(cores)
     assert trainer.load()
@@ -66,7 +75,7 @@ def test_a_batch_shared_out_gives_the_same_gradient(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     found = []
     for cores in (1, 2):
-        schedule = Schedule(6, cools=True, looks=(), decides=(), warm_up=2)
+        schedule = Schedule(6, decays=True, looks=(), decides=(), warm_up=2)
         trainer = CoreTrainer(some_rows(), TOKENIZER, PLAN, schedule, tmp_path / f"{cores}.pt", print)
         trainer.train(cores)
         assert trainer.load()
@@ -79,7 +88,7 @@ def test_it_goes_on_where_it_was_cut_off(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     lines: list[str] = []
     for steps in (8, 12):
-        schedule = Schedule(steps, cools=False, looks=(), decides=(0.0,), warm_up=2)
+        schedule = Schedule(steps, decays=False, looks=(), decides=(0.0,), warm_up=2)
         trainer = CoreTrainer(some_rows(), TOKENIZER, PLAN, schedule, tmp_path / "cores.pt", lines.append)
         trainer._work(0, 1, f"file://{tmp_path}/team-{steps}")
     assert "resumed at step 8" in lines
@@ -87,7 +96,7 @@ def test_it_goes_on_where_it_was_cut_off(tmp_path: Path) -> None:
     assert trainer.sampler._attacks.keys() == {some_rows().label[40]}
 
 
-def test_products_in_half_precision_are_near(tmp_path: Path) -> None:
+def test_products_in_bfloat16_are_near() -> None:
     torch.manual_seed(1)
     model = AnomalyDetector(config()).train()
     ids = torch.randint(40, TOKENIZER.vocab_size, (6, 20))
@@ -95,8 +104,8 @@ def test_products_in_half_precision_are_near(tmp_path: Path) -> None:
     exact.square().sum().backward()
     gradient = model.layers[0].up.weight.grad.clone()  # type: ignore[union-attr]
     model.zero_grad()
-    halve(model)
-    assert isinstance(model.layers[1].qkv, HalfLinear)
+    use_bfloat16(model)
+    assert isinstance(model.layers[1].qkv, BFloat16Linear)
     near = model(ids)[0]
     near.square().sum().backward()
     assert torch.allclose(near, exact, atol=0.05)
@@ -117,7 +126,7 @@ def test_another_vocabulary_begins_as_the_pieces_it_was_read_as() -> None:
     assert torch.equal(same.tokens.weight, model.tokens.weight)
 
 
-def test_a_rate_that_cools_falls_to_nothing_and_that_of_a_root_stays() -> None:
+def test_a_rate_that_decays_falls_to_nothing_and_that_of_a_root_stays() -> None:
     root, branch = root_schedule(1000), branch_schedule(1000)
     assert root.rate(0) < 0.01
     assert root.rate(999) == 1.0
@@ -138,7 +147,7 @@ def test_the_script_grows_a_root_and_branches_kept_and_taken(tmp_path: Path, mon
     for name in ("fold-1", "whole"):
         (runs / name).mkdir()
         TOKENIZER.save(runs / name / "vocabulary.json")
-        train_folds.write_plan(runs / name, train_folds.replace(PLAN, fold=1 if name == "fold-1" else None))
+        train_folds.write_plan(runs / name, replace(PLAN, fold=1 if name == "fold-1" else None))
     monkeypatch.setattr(train_folds, "log", told.append)
     train_folds.main(["root", str(runs), "3"])
     train_folds.main(["branch", str(runs), "4", "fold-1", "whole"])

@@ -14,6 +14,7 @@ layers", 2024), the rest by AdamW.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -33,24 +34,24 @@ from vedette.tokenization.http_tokenizer import HTTPTokenizer
 from vedette.training.distil import AVERAGED
 from vedette.training.judge import served_margins
 from vedette.training.rows import Batch, Rows, Sampler
-from vedette.training.train import Log, TrainPlan, attack_rows, find_hardest, save_atomically
+from vedette.training.train import Log, TrainPlan, attack_rows, find_hardest, follow, save_atomically
 
 NOISE = 0.15  # share of harmless rows that are torn apart
-_PIECE = 4096  # tokens of a batch that are read at once: what a core's cache holds
+_TOKENS_AT_ONCE = 4096  # of a batch, padding included: what a core's cache holds
 _KEPT_EVERY = 200  # steps
 _TOLD_EVERY = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Of `steps` batches. The rate of one that `cools` falls to nothing, that of one that does not stays.
+    """Of `steps` batches. The rate of one that `decays` falls to nothing, that of one that does not stays.
 
     `looks` and `decides` are shares of the steps at which the hardest rows are looked for among `among` of each side,
     of which `keep` harmless ones are kept, and at which it is decided which rows of bags attack.
     """
 
     steps: int
-    cools: bool
+    decays: bool
     looks: tuple[float, ...]
     decides: tuple[float, ...]
     warm_up: int = 400
@@ -61,22 +62,22 @@ class Schedule:
     def rate(self, step: int) -> float:
         """Share of the highest learning rate."""
         warm = min(1.0, (step + 1) / self.warm_up)
-        return warm * (1.0 - step / self.steps) if self.cools else warm
+        return warm * (1.0 - step / self.steps) if self.decays else warm
 
 
 def root_schedule(steps: int) -> Schedule:
     """What all runs have in common."""
-    return Schedule(steps, cools=False, looks=(0.2, 0.4, 0.6, 0.8), decides=(0.2, 0.5), among=150_000)
+    return Schedule(steps, decays=False, looks=(0.2, 0.4, 0.6, 0.8), decides=(0.2, 0.5), among=150_000)
 
 
 def branch_schedule(steps: int) -> Schedule:
     """The rest of one run. Its root knows an attack when it sees one, so bags are decided at once."""
     return Schedule(
-        steps, cools=True, looks=(0.0, 0.35, 0.7), decides=(0.0, 0.35), warm_up=200, average=int(AVERAGED * steps)
+        steps, decays=True, looks=(0.0, 0.35, 0.7), decides=(0.0, 0.35), warm_up=200, average=int(AVERAGED * steps)
     )
 
 
-class _HalfProduct(torch.autograd.Function):
+class _BFloat16Product(torch.autograd.Function):
     """x (N, I), weight (O, I), bias (O,) -> x @ weight.T + bias, the products of bfloat16 and their sums of float32."""
 
     @staticmethod
@@ -92,26 +93,26 @@ class _HalfProduct(torch.autograd.Function):
         return (half @ half_weight).float(), (half.t() @ half_x).float(), gradient.sum(0)
 
 
-class HalfLinear(nn.Linear):
+class BFloat16Linear(nn.Linear):
     """A linear layer whose products are taken in bfloat16."""
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., I) -> (..., O)."""
-        product: Tensor = _HalfProduct.apply(x.reshape(-1, x.shape[-1]), self.weight, self.bias)  # type: ignore[no-untyped-call]
+        product: Tensor = _BFloat16Product.apply(x.reshape(-1, x.shape[-1]), self.weight, self.bias)  # type: ignore[no-untyped-call]
         return product.view(*x.shape[:-1], -1)
 
 
-def halve(model: AnomalyDetector) -> None:
+def use_bfloat16(model: AnomalyDetector) -> None:
     """Let the layers of `model` take their products in bfloat16; names and numbers of its weights stay."""
     for layer in model.layers:
         for child in layer.children():
             if isinstance(child, nn.Linear):
-                child.__class__ = HalfLinear
+                child.__class__ = BFloat16Linear
 
 
-def pieces(batch: Batch) -> Iterator[Batch]:
+def micro_batches(batch: Batch) -> Iterator[Batch]:
     """Cut a batch into what a core's cache holds."""
-    at_once = max(1, _PIECE // batch.ids.shape[1])
+    at_once = max(1, _TOKENS_AT_ONCE // batch.ids.shape[1])
     for at in range(0, len(batch.labels), at_once):
         yield _share(batch, slice(at, at + at_once))
 
@@ -155,7 +156,7 @@ class CoreTrainer:
         if start is not None:
             self.model.load_state_dict(start.state_dict())
         self.average.load_state_dict(self.model.state_dict())
-        halve(self.model)
+        use_bfloat16(self.model)
         matrices = [part for part in self.model.layers.parameters() if part.ndim == 2]
         rest = [
             part for name, part in self.model.named_parameters() if not (name.startswith("layers") and part.ndim == 2)
@@ -196,7 +197,7 @@ class CoreTrainer:
 
     def _work(self, rank: int, size: int, team: str) -> None:
         torch.set_num_threads(1)
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
         distributed.init_process_group("gloo", init_method=team, rank=rank, world_size=size)
         self._rank, self._size = rank, size
         if self.load():
@@ -231,29 +232,26 @@ class CoreTrainer:
         for parameter in self.model.parameters():
             parameter.grad = None
         mine, total = _share(batch, slice(self._rank, None, self._size)), 0.0
-        for piece in pieces(mine):
+        for part in micro_batches(mine):
             loss = F.cross_entropy(
-                self.model(torch.from_numpy(piece.ids))[0],
-                torch.from_numpy(piece.labels),
+                self.model(torch.from_numpy(part.ids))[0],
+                torch.from_numpy(part.labels),
                 label_smoothing=self.plan.label_smoothing,
                 reduction="sum",
             )
             (loss / len(batch.labels)).backward()  # type: ignore[no-untyped-call]
             total += loss.item() / len(mine.labels)
-        parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
-        gradients = torch.cat([parameter.grad.reshape(-1) for parameter in parameters])  # type: ignore[union-attr]
-        distributed.all_reduce(gradients)
-        sizes = [parameter.numel() for parameter in parameters]
-        for parameter, part in zip(parameters, gradients.split(sizes), strict=True):  # type: ignore[no-untyped-call]
-            parameter.grad = part.view_as(parameter)
+        parameters = list(self.model.parameters())
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        together = nn.utils.parameters_to_vector(gradients)
+        distributed.all_reduce(together)
+        nn.utils.vector_to_parameters(together, gradients)
         nn.utils.clip_grad_norm_(parameters, 1.0)
         for optimizer in self._optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = self.plan.learning_rate * self.schedule.rate(self.step)
             optimizer.step()  # type: ignore[no-untyped-call]
-        decay = min(1 - 1 / max(1, self.schedule.average), (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
+        follow(self.average, self.model, 1 - 1 / max(1, self.schedule.average), self.step)
         return total
 
     def _find_hardest(self) -> None:

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from vedette.model.anomaly_detector import AnomalyDetector
 from vedette.model.detector_config import attack_indexes
 from vedette.training.rows import Rows, Sampler
-from vedette.training.train import HOPELESS, SURE, Log, Progress, Trainer, TrainPlan
+from vedette.training.train import HOPELESS, SURE, Log, Progress, Trainer, TrainPlan, follow
 
 NOISE = 0.3  # share of harmless rows that are torn apart: the teachers tell what to think of them
 CALM = -3.0  # log-odds that a harmless row is to have at most, whatever the teachers say
@@ -65,9 +65,7 @@ def distil(
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         optimizer.step()
-        decay = min(1 - 1 / max(1.0, AVERAGED * plan.distil_steps), (1 + step) / (10 + step))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(average.parameters()), list(student.parameters()), 1 - decay)
+        follow(average, student, 1 - 1 / max(1.0, AVERAGED * plan.distil_steps), step)
         if (step + 1) % 50 == 0:
             progress(step + 1, plan.distil_steps, f"student, loss {loss.item():.4f}")
     torch.save(average.state_dict(), kept)

@@ -17,11 +17,11 @@ from torch import nn
 from vedette.model.anomaly_detector import AnomalyDetector
 from vedette.model.detector_config import attack_indexes
 from vedette.tokenization.http_tokenizer import HTTPTokenizer
-from vedette.training.cores import halve, pieces
+from vedette.training.cores import micro_batches, use_bfloat16
 from vedette.training.distil import AVERAGED, WEIGHT_DECAY, distance, said, set_rate
 from vedette.training.judge import served_margins
 from vedette.training.rows import Batch, Rows, Sampler
-from vedette.training.train import Log, Progress, TrainPlan, find_hardest, save_atomically
+from vedette.training.train import Log, Progress, TrainPlan, find_hardest, follow, save_atomically
 
 NOISE = 0.2  # share of harmless rows that are torn apart
 RATE = 6e-4
@@ -55,7 +55,7 @@ class Refiner:
             model.load_state_dict(student.state_dict())
         for model in (self.before, self.student):
             model.train()  # which takes the fused attention kernel, and has no other effect: there is no dropout
-            halve(model)
+            use_bfloat16(model)
         self.optimizer = torch.optim.AdamW(
             self.student.parameters(), RATE, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY
         )
@@ -82,8 +82,8 @@ class Refiner:
         set_rate(self.optimizer, RATE, self.step, self.steps, WARM_UP)
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
-        for piece in pieces(batch):
-            ids, labels, certain = (torch.from_numpy(part) for part in piece)
+        for part in micro_batches(batch):
+            ids, labels, certain = map(torch.from_numpy, part)
             with torch.no_grad():
                 margin, classes = said([self.before(ids)[0]], self._attacks)
             loss = distance(self.student(ids)[0], margin, classes, labels, certain, self._attacks).sum()
@@ -92,9 +92,7 @@ class Refiner:
             total += loss.item()
         nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
         self.optimizer.step()
-        decay = min(1 - 1 / max(1.0, AVERAGED * self.steps), (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.student.parameters()), 1 - decay)
+        follow(self.average, self.student, 1 - 1 / max(1.0, AVERAGED * self.steps), self.step)
         self.step += 1
         return total
 

@@ -174,9 +174,7 @@ class Trainer:
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
-        decay = min(plan.average_decay, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
+        follow(self.average, self.model, plan.average_decay, self.step)
         told: Tensor = loss.detach()
         return told
 
@@ -227,6 +225,13 @@ class Trainer:
             self.decide_bags()
             self.decided = state["decided"]
         return True
+
+
+def follow(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
+    """Move the exponential average of a model's weights on, after `step` (from 0): by less of it at the beginning."""
+    decay = min(decay, (1 + step) / (10 + step))
+    with torch.no_grad():
+        torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
 
 
 def save_atomically(state: dict[str, Any], path: Path) -> None:
