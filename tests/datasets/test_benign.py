@@ -27,7 +27,7 @@ FRONT_END = r"(?:assets|fonts|images|static|public|styles|shared|components|hook
 UI_CALL = (
     r"\\*[\"']?(?:return )?(?-i:(?:show|hide|toggle|switch|select|change|filter|sort|close|expand|collapse|scroll|"
     r"slide|pick|choose|apply|clear|add|remove|update|go|jump|back|on|do|track|log|load|open)"
-    r"(?:[A-Z][A-Za-z]+|_[a-z_]+)\()"
+    r"(?:[A-Z][A-Za-z]+\d*|_[a-z_]+)\()"
 )
 # What the forms of ASP.NET hold in place of an address, and links that print, close, go back or show a part of a page
 # named by plain words and numbers.
@@ -36,7 +36,7 @@ POST_BACK = (
     r"|(?:setTimeout\((?:[\"'\\]|&\w+;|&#39;|&amp;)+)?__doPostBack\("
     r"|window\.(?:print|close)\(\)|(?:window\.)?history\.(?:back\(\)|go\(-\d\))"
     r"|(?:show|hide|toggle|switch|select|change|filter|sort|close|expand|collapse|scroll|apply|clear|add|remove|update"
-    r"|go|open|load|track)(?-i:[A-Z]|_)[A-Za-z_]+\([\w\s'\"\\#,.;&%\-]*\)"
+    r"|go|open|load|track)(?-i:[A-Z]|_)[A-Za-z_]+\d*\([\w\s'\"\\#,.;&%\-]*\)"
 )
 # Halves of attacks and whole statements or commands, which harmless text must not hold either.
 HALVES = re.compile(
