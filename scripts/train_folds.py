@@ -4,6 +4,7 @@
     train_folds.py train RUNS SECONDS [OUT]     teachers and students (a card; needs no data but what was prepared)
     train_folds.py root RUNS STEPS              what all runs may learn (no card)
     train_folds.py branch RUNS STEPS [RUN...]   each run goes on from the root (no card)
+    train_folds.py restart RUNS STEPS [RUN...]  students learn on, at the rate of a branch (no card)
     train_folds.py refine RUNS STEPS [RUN...]   where grammars have changed since: students go on (no card)
     train_folds.py finish DATA RUNS [RUN...]    early exit of the whole, int8, held-out records (no card)
     train_folds.py keep RUNS FOLDER             what folds and root have learned, half precision
@@ -12,9 +13,9 @@
 Then calibrate by `calibrate_folds.py RUNS/fold-1 ... RUNS/fold-4` and judge by `vedette evaluate` on the same. RUNS
 gets the directories whole and fold-1 to fold-4, each as `vedette train --all-sites` would leave it. The steps may be
 taken on different machines: `train` reads corpus.msgpack (or .xz), plan.json and the vocabularies from RUNS and writes
-student.pt, hard.npy and plan.json of each run to OUT, which `finish` looks for in RUNS. `root`, `branch` and `refine`
-resume where they were cut off. `refine` needs a corpus of today; it counts its steps in the plan; the former student
-stays as student-before.pt, and a run where that stands beside the student is done.
+student.pt, hard.npy and plan.json of each run to OUT, which `finish` looks for in RUNS. `root`, `branch`, `restart` and
+`refine` resume where they were cut off. `restart` and `refine` need a corpus of today; they count their steps in the
+plan; the former student stays as student-before.pt, and a run where that stands beside the student is done.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from vedette.model.anomaly_detector import AnomalyDetector
 from vedette.model.detector_config import DetectorConfig
@@ -47,7 +49,7 @@ from vedette.training.split import FOLDS
 from vedette.training.train import TrainPlan, learn_vocabulary, prepare_corpus, summary
 
 ROOT, WHOLE = "root", "whole"
-CHECKPOINT, VOCABULARY, KEPT = "cores.pt", "vocabulary.json", "student.safetensors"
+CHECKPOINT, VOCABULARY, KEPT, BEFORE = "cores.pt", "vocabulary.json", "student.safetensors", "student-before.pt"
 RUNS = {WHOLE: None, **{f"fold-{fold}": fold for fold in FOLDS}}
 _BEGAN = time.monotonic()
 
@@ -156,12 +158,10 @@ def branch(runs: Path, name: str, steps: int) -> None:
     own, its = (HTTPTokenizer.load(place / VOCABULARY, plan.max_tokens) for place in (run, directory))
     model = transferred(_student(plan, its, directory / "student.pt"), its, own)
     trainer = _learn(run, bags_of(runs, plan), own, plan, branch_schedule(steps), model)
-    save_student(trainer.average, run / "student.pt")
-    np.save(run / "hard.npy", trainer.sampler.hard)
-    for left in ("student-before.pt", "early_exit.pt"):  # of another student
-        (run / left).unlink(missing_ok=True)
+    (run / BEFORE).unlink(missing_ok=True)  # of another student
     steps += plan_of(directory).steps
-    write_plan(run, replace(plan, steps=steps, noise=(NOISE,), distil_steps=0, refine_steps=0))
+    plan = replace(plan, steps=steps, noise=(NOISE,), distil_steps=0, refine_steps=0)
+    _replace(run, trainer.average, trainer.sampler.hard, plan)
 
 
 def _learn(
@@ -183,18 +183,33 @@ def _learn(
     return trainer
 
 
+def restart(runs: Path, name: str, steps: int) -> None:
+    """Let a run's student learn on as a branch does, unless it has, and take the mean of before and after.
+
+    The end of each cycle of the rate is a good model; their mean is a better one (Izmailov et al., "Averaging weights
+    leads to wider optima and better generalization", 2018).
+    """
+    run = runs / name
+    plan, before = plan_of(run), _set_aside(run, CHECKPOINT)
+    if before is None:
+        return
+    tokenizer = HTTPTokenizer.load(run / VOCABULARY, plan.max_tokens)
+    student = _student(plan, tokenizer, before)
+    trainer = _learn(run, bags_of(runs, plan), tokenizer, plan, branch_schedule(steps), student)
+    with torch.no_grad():
+        for mean, part in zip(trainer.average.parameters(), student.parameters(), strict=True):
+            mean.lerp_(part, 0.5)
+    _replace(run, trainer.average, trainer.sampler.hard, replace(plan, steps=plan.steps + steps))
+
+
 def refine(runs: Path, name: str, steps: int) -> None:
     """Let a run's student go on, unless it has."""
     run = runs / name
-    plan, before, after = plan_of(run), run / "student-before.pt", run / "student.pt"
-    if before.exists() and after.exists():
-        log(f"{name}: has gone on; once {before} is removed, it can again")
+    plan, before = plan_of(run), _set_aside(run, "refine.pt")
+    if before is None:
         return
     tokenizer = HTTPTokenizer.load(run / VOCABULARY, plan.max_tokens)
     rows = rows_of(examples_of(bags_of(runs, plan)), tokenizer)
-    if not before.exists():
-        (run / "refine.pt").unlink(missing_ok=True)  # steps of an earlier time
-        after.rename(before)
     student = _student(plan, tokenizer, before)
     refiner = Refiner(student, tokenizer, rows, plan, steps, run, lambda line: log(f"{name}: {line}"))
 
@@ -202,13 +217,31 @@ def refine(runs: Path, name: str, steps: int) -> None:
         if done % 40 == 0:
             log(f"{name}: step {done} of {total}, {note}")
 
+    average = refiner.train(progress)
+    _replace(run, average, refiner.sampler.hard, replace(plan, refine_steps=plan.refine_steps + refiner.step))
+
+
+def _set_aside(run: Path, checkpoint: str) -> Path | None:
+    """Where the student to go on from stands now, or None where another has come of it already."""
+    before, after = run / BEFORE, run / "student.pt"
+    if before.exists() and after.exists():
+        log(f"{run.name}: has gone on; once {before} is removed, it can again")
+        return None
+    if not before.exists():
+        (run / checkpoint).unlink(missing_ok=True)  # steps of an earlier time
+        after.rename(before)
+    return before
+
+
+def _replace(run: Path, student: AnomalyDetector, hard: NDArray[np.int64], plan: TrainPlan) -> None:
+    """Let `student` be the run's, and forget what belonged to the one before."""
     partial = run / "student.new"
-    save_student(refiner.train(progress), partial)
-    np.save(run / "hard.npy", refiner.sampler.hard)
-    (run / "early_exit.pt").unlink(missing_ok=True)  # it was fitted to what the student was
-    write_plan(run, replace(plan, refine_steps=plan.refine_steps + refiner.step))
-    partial.replace(after)  # last: from here on it is done
-    log(f"{name}: {refiner.step} more steps")
+    save_student(student, partial)
+    np.save(run / "hard.npy", hard)
+    (run / "early_exit.pt").unlink(missing_ok=True)
+    write_plan(run, plan)
+    partial.replace(run / "student.pt")  # last: from here on it is done
+    log(f"{run.name}: {plan.steps} and {plan.refine_steps} steps")
 
 
 def _student(plan: TrainPlan, tokenizer: HTTPTokenizer, weights: Path) -> AnomalyDetector:
@@ -291,9 +324,9 @@ def main(arguments: list[str]) -> None:
         case ["branch", runs, steps, *names] if steps.isdigit():
             for name in names or RUNS:
                 branch(Path(runs), name, int(steps))
-        case ["refine", runs, steps, *names] if steps.isdigit():
+        case ["restart" | "refine" as way, runs, steps, *names] if steps.isdigit():
             for name in names or [name for name in RUNS if any((Path(runs) / name).glob("student*.pt"))]:
-                refine(Path(runs), name, int(steps))
+                (restart if way == "restart" else refine)(Path(runs), name, int(steps))
         case ["keep", runs, folder]:
             keep(Path(runs), Path(folder))
         case ["take", folder, runs]:

@@ -155,6 +155,16 @@ def test_the_script_grows_a_root_and_branches_kept_and_taken(tmp_path: Path, mon
     for name in ("fold-1", "whole"):
         assert train_folds.plan_of(runs / name).steps == 7
         assert (runs / name / "hard.npy").exists()
+    branched = torch.load(runs / "fold-1" / "student.pt", weights_only=True)
+    for _ in range(2):  # the second time it has gone on already
+        train_folds.main(["restart", str(runs), "2", "fold-1"])
+        assert train_folds.plan_of(runs / "fold-1").steps == 9
+    assert told[-1].startswith("fold-1: has gone on")
+    before, after = (
+        torch.load(runs / "fold-1" / name, weights_only=True) for name in ("student-before.pt", "student.pt")
+    )
+    assert all(torch.equal(before[key], branched[key]) for key in branched)
+    assert not torch.equal(before["tokens.weight"], after["tokens.weight"])
     kept, again = tmp_path / "kept", tmp_path / "again"
     train_folds.main(["keep", str(runs), str(kept)])
     train_folds.main(["take", str(kept), str(again)])
