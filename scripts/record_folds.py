@@ -21,6 +21,10 @@ from vedette.training.across_folds import rewrite
 _RATE = 0.005  # at which attacks are told by class
 
 
+def _batches(plan: dict[str, Any]) -> int:
+    return sum(plan.get(f"{stage}steps", 0) for stage in ("", "distil_", "restart_", "refine_"))
+
+
 def summary(found: FoldReport, bundles: list[Bundle]) -> dict[str, Any]:
     """The pooled figures, as JSON types."""
     report = found.held_out
@@ -28,7 +32,7 @@ def summary(found: FoldReport, bundles: list[Bundle]) -> dict[str, Any]:
     told = report.to_dict()
     return {
         "folds": [
-            {"version": bundle.version, "steps": bundle.manifest.training["plan"]["steps"],
+            {"version": bundle.version, "steps": _batches(bundle.manifest.training["plan"]),
              "familiar": bundle.manifest.training["familiar"]["test"]} for bundle in bundles
         ],
         "attacks": told["attacks"],

@@ -160,7 +160,7 @@ def branch(runs: Path, name: str, steps: int) -> None:
     trainer = _learn(run, bags_of(runs, plan), own, plan, branch_schedule(steps), model)
     (run / BEFORE).unlink(missing_ok=True)  # of another student
     steps += plan_of(directory).steps
-    plan = replace(plan, steps=steps, noise=(NOISE,), distil_steps=0, refine_steps=0)
+    plan = replace(plan, steps=steps, noise=(NOISE,), distil_steps=0, restart_steps=0, refine_steps=0)
     _replace(run, trainer.average, trainer.sampler.hard, plan)
 
 
@@ -199,7 +199,7 @@ def restart(runs: Path, name: str, steps: int) -> None:
     with torch.no_grad():
         for mean, part in zip(trainer.average.parameters(), student.parameters(), strict=True):
             mean.lerp_(part, 0.5)
-    _replace(run, trainer.average, trainer.sampler.hard, replace(plan, steps=plan.steps + steps))
+    _replace(run, trainer.average, trainer.sampler.hard, replace(plan, restart_steps=plan.restart_steps + steps))
 
 
 def refine(runs: Path, name: str, steps: int) -> None:
@@ -241,7 +241,7 @@ def _replace(run: Path, student: AnomalyDetector, hard: NDArray[np.int64], plan:
     (run / "early_exit.pt").unlink(missing_ok=True)
     write_plan(run, plan)
     partial.replace(run / "student.pt")  # last: from here on it is done
-    log(f"{run.name}: {plan.steps} and {plan.refine_steps} steps")
+    log(f"{run.name}: {plan.steps}, {plan.restart_steps} and {plan.refine_steps} steps")
 
 
 def _student(plan: TrainPlan, tokenizer: HTTPTokenizer, weights: Path) -> AnomalyDetector:

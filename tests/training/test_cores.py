@@ -158,7 +158,7 @@ def test_the_script_grows_a_root_and_branches_kept_and_taken(tmp_path: Path, mon
     branched = torch.load(runs / "fold-1" / "student.pt", weights_only=True)
     for _ in range(2):  # the second time it has gone on already
         train_folds.main(["restart", str(runs), "2", "fold-1"])
-        assert train_folds.plan_of(runs / "fold-1").steps == 9
+        assert train_folds.plan_of(runs / "fold-1").restart_steps == 2
     assert told[-1].startswith("fold-1: has gone on")
     before, after = (
         torch.load(runs / "fold-1" / name, weights_only=True) for name in ("student-before.pt", "student.pt")

@@ -32,8 +32,8 @@ field. Before it blocks on a site, let it watch (`mode: monitor`) and look at wh
   commands and code in fields of developers' tools raise more false alarms than browsing does: see API traffic.
 """
 _FOLDS = """\
-These are not figures of the shipped weights, which trained on every attack source. {folds} models of this
-recipe ([experiments.md](experiments.md)), with teachers of {steps} steps, each
+These are not figures of the shipped weights, which trained on every attack source. {folds} other models, of
+{steps} batches and as [training.md](training.md) tells, each
 left out a quarter of the sites and API collections and a group of attack sources, and judged these; each is
 calibrated by what the others left out, and their scores are pooled: {attacks:,} attacks and {benign:,} harmless
 whole requests. The folds' models have no early exit. Copies of training attacks are removed after decoding, numbers,
@@ -127,12 +127,15 @@ def _held_out(report: dict[str, Any]) -> str:
 
 def _continued(training: dict[str, Any]) -> str:
     """What the shipped weights went through beside the recipe."""
-    steps = training.get("plan", {}).get("refine_steps")
-    if not steps:
+    plan = training.get("plan", {})
+    restarted, refined = plan.get("restart_steps", 0), plan.get("refine_steps", 0)
+    if not restarted + refined:
         return ""
     return (
-        f"Once grammars and labels had changed, the shipped weights went on for {steps:,} batches, and models of\n"
-        "the folds went on too; [training.md](training.md) tells which, and how.\n"
+        "Once grammars and labels had changed, the shipped weights went on: "
+        f"{restarted:,} batches in which the learning\n"
+        f"rate rose once more, {refined:,} in which they were only corrected. Models of the folds went on too;\n"
+        "[training.md](training.md) tells which, and how.\n"
     )
 
 

@@ -69,6 +69,7 @@ class TrainPlan:
     distil_steps: int = 8_800
     distil_batch: int = 512
     distil_rate: float = 7e-4
+    restart_steps: int = 0  # batches of further rates that rose and fell (`scripts/train_folds.py restart`)
     refine_steps: int = 0  # batches with which its student went on, once grammars had changed (`refine`)
     exit_steps: int = 1_000  # 0, or a single layer: every token is read to the end
     exit_rate: float = 1e-2
