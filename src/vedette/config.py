@@ -95,7 +95,7 @@ class WafServiceSettings(Section):
         None, description="Score from which a request is an anomaly; null lets false_positive_budget decide."
     )
     false_positive_budget: Annotated[float, Field(gt=0, le=1_000_000)] = Field(
-        600.0, description="False alarms accepted per million benign requests; sets the threshold by calibration."
+        400.0, description="False alarms accepted per million benign requests; sets the threshold by calibration."
     )
     mode: Literal["block", "monitor"] = Field(
         "block", description="Action for an anomaly: block it, or only report it (monitor)."
