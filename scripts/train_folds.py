@@ -200,6 +200,7 @@ def restart(runs: Path, name: str, steps: int) -> None:
         for mean, part in zip(trainer.average.parameters(), student.parameters(), strict=True):
             mean.lerp_(part, 0.5)
     _replace(run, trainer.average, trainer.sampler.hard, replace(plan, restart_steps=plan.restart_steps + steps))
+    (run / CHECKPOINT).unlink()  # no branch goes on from it
 
 
 def refine(runs: Path, name: str, steps: int) -> None:

@@ -32,10 +32,10 @@ field. Before it blocks on a site, let it watch (`mode: monitor`) and look at wh
   commands and code in fields of developers' tools raise more false alarms than browsing does: see API traffic.
 """
 _FOLDS = """\
-These are not figures of the shipped weights, which trained on every attack source. {folds} other models, of
-{steps} batches and as [training.md](training.md) tells, each
-left out a quarter of the sites and API collections and a group of attack sources, and judged these; each is
-calibrated by what the others left out, and their scores are pooled: {attacks:,} attacks and {benign:,} harmless
+These are not figures of the shipped weights, which trained on every attack source. {folds} other models, trained
+for {steps} batches as [training.md](training.md) tells, each left out
+a quarter of the sites and API collections and a group of attack sources, and judged these; each is calibrated by
+what the others left out, and their scores are pooled: {attacks:,} attacks and {benign:,} harmless
 whole requests. The folds' models have no early exit. Copies of training attacks are removed after decoding, numbers,
 spaces and quotes aside, and so are those of one another. The figures are those of `vedette evaluate RUN...` on the runs
 of `vedette train --fold`.
