@@ -181,6 +181,7 @@ def test_one_worker_or_no_limit_needs_no_warning():
 
 def test_summary_names_the_budget_or_the_chosen_threshold():
     loaded = Loaded(model_version="1", backend="onnx", threshold=0.5)
-    assert "600 false alarms per million" in dict(summary_rows(Settings(), loaded, "http://127.0.0.1:1"))["threshold"]
+    budget = Settings.model_validate({"waf_service": {"false_positive_budget": 250}})
+    assert "250 false alarms per million" in dict(summary_rows(budget, loaded, "http://127.0.0.1:1"))["threshold"]
     chosen = Settings.model_validate({"waf_service": {"threshold": 0.5}})
     assert "set by waf_service.threshold" in dict(summary_rows(chosen, loaded, "http://127.0.0.1:1"))["threshold"]
