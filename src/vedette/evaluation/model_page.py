@@ -128,13 +128,16 @@ def _held_out(report: dict[str, Any]) -> str:
 def _continued(training: dict[str, Any]) -> str:
     """What the shipped weights went through beside the recipe."""
     plan = training.get("plan", {})
-    restarted, refined = plan.get("restart_steps", 0), plan.get("refine_steps", 0)
-    if not restarted + refined:
+    went = (
+        ("restart_steps", "in which the learning rate rose once more"),
+        ("refine_steps", "that only corrected them"),
+    )
+    batches = " and ".join(f"{plan[steps]:,} batches {how}" for steps, how in went if plan.get(steps))
+    if not batches:
         return ""
     return (
-        "Once grammars and labels had changed, the shipped weights went on: "
-        f"{restarted:,} batches in which the learning\n"
-        f"rate rose once more, {refined:,} in which they were only corrected. Models of the folds went on too;\n"
+        "Once grammars and labels had changed, the shipped weights went on for\n"
+        f"{batches}. Models of the folds went on too;\n"
         "[training.md](training.md) tells which, and how.\n"
     )
 
